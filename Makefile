@@ -1,0 +1,51 @@
+# Everything that a developer or an operator does with this repository.
+# Tools that the machine lacks are installed by scripts/setup.
+
+GO       ?= go
+LINT      = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.0
+SERVICES  = $(GO) run ./test/services --
+FUZZTIME ?= 20s
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test soak check lint generate network e2e fuzz bench build
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what the machine lacks (browser, PostgreSQL, compiler)
+	@scripts/setup
+
+run: setup ## the whole product with a local network and demo content
+	@$(GO) run ./test/demo
+
+build: ## build bin/atoll
+	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/atoll ./cmd/atoll
+
+test: setup build ## every test: both database engines, the official servers, the browser
+	$(SERVICES) scripts/test
+
+soak: setup build ## the same with the full counts, under an hour
+	TEST_SIZE=full $(SERVICES) $(GO) test -count=1 -timeout 60m ./...
+
+check: lint ## what must hold before a commit: lint, vet, architecture, formatting
+	$(GO) vet ./...
+	$(GO) test -count=1 .
+
+lint: ## the rules of the house style that a machine can judge
+	$(LINT) run ./...
+
+generate: ## what is generated from lexicons/ and proto/ (nothing yet)
+	$(GO) generate ./...
+
+network: setup ## only the local network, until Ctrl-C
+	$(SERVICES) sleep infinity
+
+e2e: setup build ## only the whole program against the network and a browser
+	$(SERVICES) $(GO) test -count=1 ./test/e2e/...
+
+fuzz: ## every parser of outside input, FUZZTIME each
+	@scripts/fuzz $(FUZZTIME)
+
+bench: setup ## every benchmark, one table
+	$(SERVICES) $(GO) test -run '^$$' -bench . -benchmem -benchtime 1s ./bench/...
