@@ -1,0 +1,102 @@
+// Package config reads Atoll's settings from defaults, a file, the environment
+// and flags, in that order, into one typed tree. Every mistake is reported, all
+// of them together, each with the setting's name.
+package config
+
+import (
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/atoll-social/atoll/internal/keyring"
+)
+
+// Config is the whole of the settings, checked. docs/config.md explains each.
+type Config struct {
+	Listen        string         // address of the one port, host:port
+	PublicURL     string         // https origin without a slash at its end; empty means a loopback development client
+	DataDir       string         // folder of the embedded database and of the key made for it
+	DatabaseURL   keyring.Secret // postgres://…; empty means SQLite in DataDir
+	SecretKey     keyring.Secret // master keys, newest first, one a line; empty means the file that SecretKeyPath names
+	Dev           bool           // widen: loopback targets, http issuers on loopback, DevHandles
+	DevHandles    map[string]string
+	PLCURL        string
+	Sources       []Source
+	Roles         []Role
+	MetricsListen string
+	TLSCert       string
+	TLSKey        string
+
+	TrustedProxies []netip.Prefix
+	EgressAllow    []netip.AddrPort
+
+	LogLevel  string // debug, info, warn, error
+	LogFormat string // text, json
+
+	Limits    Limits
+	Retention Retention
+
+	origins map[string]origin
+}
+
+// Limits bound what one address or account may ask for.
+type Limits struct {
+	SignInsPerMinute  int // begun sign-ins, per address (IPv6: per /64)
+	RequestsPerMinute int // everything else, per address
+	WritesPerMinute   int // records written through Atoll, per account
+}
+
+// Retention says how long what is not needed any more is kept.
+type Retention struct {
+	Audit time.Duration
+}
+
+// Source is a stream of the network to listen to.
+type Source struct {
+	Kind string `toml:"kind"` // "repos": com.atproto.sync.subscribeRepos of a PDS or relay
+	URL  string `toml:"url"`
+}
+
+// Role is a part of the work that a process does.
+type Role string
+
+// The roles. A process without a list does all of them.
+const (
+	RoleWeb    Role = "web"    // answer requests
+	RoleIngest Role = "ingest" // listen to the sources
+)
+
+// Has reports whether this process does role's work.
+func (c *Config) Has(role Role) bool {
+	for _, r := range c.Roles {
+		if r == role {
+			return true
+		}
+	}
+	return false
+}
+
+// SQLite reports whether the embedded database is used.
+func (c *Config) SQLite() bool { return c.DatabaseURL.IsZero() }
+
+// SQLitePath is where the embedded database is.
+func (c *Config) SQLitePath() string { return filepath.Join(c.DataDir, "atoll.db") }
+
+// SecretKeyPath is where the key is that Atoll makes for an embedded database
+// when SecretKey is empty.
+func (c *Config) SecretKeyPath() string { return filepath.Join(c.DataDir, "secret.key") }
+
+// Default returns the settings of an `atoll serve` without any.
+func Default() *Config {
+	return &Config{
+		Listen:    "127.0.0.1:8080",
+		DataDir:   "./data",
+		PLCURL:    "https://plc.directory",
+		Roles:     []Role{RoleWeb, RoleIngest},
+		LogLevel:  "info",
+		LogFormat: "text",
+		Limits:    Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60},
+		Retention: Retention{Audit: 90 * 24 * time.Hour},
+		origins:   map[string]origin{},
+	}
+}
