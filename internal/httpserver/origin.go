@@ -1,0 +1,66 @@
+package httpserver
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/atoll-social/atoll/internal/fault"
+)
+
+// Origins decides whether a request that changes state came from our own
+// pages. It belongs on every route that reads cookies.
+type Origins struct{ protection *http.CrossOriginProtection }
+
+// NewOrigins trusts the origin under which browsers reach this server, such as
+// "https://atoll.example" (a reverse proxy may pass another Host on). Empty
+// means that only the request's own host is trusted.
+func NewOrigins(publicURL string) (*Origins, error) {
+	o := &Origins{protection: http.NewCrossOriginProtection()}
+	if publicURL == "" {
+		return o, nil
+	}
+	if err := o.protection.AddTrustedOrigin(publicURL); err != nil {
+		return nil, fmt.Errorf("trusted origin %q: %w", publicURL, err)
+	}
+	return o, nil
+}
+
+var (
+	errNoOrigin = errors.New("cookie without Origin and Sec-Fetch-Site")
+	errForeign  = errors.New("cross-origin request")
+)
+
+const foreignText = "This request came from another site, so nothing was done. Open the page here and try again."
+
+// Check returns a Forbidden fault for a request that may change state (any
+// method but GET, HEAD and OPTIONS) and is not shown to be of the same origin.
+// Browsers say where a request comes from; a program that says nothing is let
+// through only if it carries no cookie.
+func (o *Origins) Check(r *http.Request) error {
+	if err := o.protection.Check(r); err != nil {
+		return fault.Wrap(fault.Forbidden, errors.Join(errForeign, err), foreignText).WithCode("CrossOrigin")
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return nil
+	}
+	unknown := r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == ""
+	if unknown && len(r.Header.Values("Cookie")) > 0 {
+		return fault.Wrap(fault.Forbidden, errNoOrigin, foreignText).WithCode("CrossOrigin")
+	}
+	return nil
+}
+
+// Protect is Check as a middleware.
+func (o *Origins) Protect(render Renderer) Middleware {
+	return func(next http.Handler) http.Handler {
+		return Handler(render, func(w http.ResponseWriter, r *http.Request) error {
+			if err := o.Check(r); err != nil {
+				return err
+			}
+			next.ServeHTTP(w, r)
+			return nil
+		})
+	}
+}
