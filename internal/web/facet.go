@@ -1,0 +1,118 @@
+package web
+
+import (
+	"encoding/json"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxFacets is the lexicon's limit; further facets of a record are ignored.
+const maxFacets = 200
+
+// facetPrefix is the lexicon that names the features (records.md, facets).
+const facetPrefix = "social.coves.richtext.facet#"
+
+// facet marks bytes [Start, End) of a text with features.
+type facet struct {
+	Start, End int
+	Features   []feature
+}
+
+// feature is one way in which a stretch of text is special. Only the fields
+// that belong to Kind are set.
+type feature struct {
+	Kind   string // the name behind '#', such as "link"
+	URI    string
+	DID    string
+	Reason string
+}
+
+// wireFacet is a facet as records carry it.
+type wireFacet struct {
+	Index struct {
+		ByteStart *int `json:"byteStart"`
+		ByteEnd   *int `json:"byteEnd"`
+	} `json:"index"`
+	Features []json.RawMessage `json:"features"`
+}
+
+// parseFacets reads the facets of a record against its text. What is
+// malformed, outside the text or inside a character is left out: the text
+// itself is always shown.
+func parseFacets(raw []byte, text string) []facet {
+	var items []json.RawMessage
+	if json.Unmarshal(raw, &items) != nil {
+		return nil
+	}
+	if len(items) > maxFacets {
+		items = items[:maxFacets]
+	}
+	var out []facet
+	for _, item := range items {
+		if f, ok := parseFacet(item, text); ok {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func parseFacet(raw json.RawMessage, text string) (facet, bool) {
+	var wire wireFacet
+	if json.Unmarshal(raw, &wire) != nil || wire.Index.ByteStart == nil || wire.Index.ByteEnd == nil {
+		return facet{}, false
+	}
+	f := facet{Start: *wire.Index.ByteStart, End: *wire.Index.ByteEnd}
+	if f.Start < 0 || f.End <= f.Start || f.End > len(text) || !onBoundary(text, f.Start) || !onBoundary(text, f.End) {
+		return facet{}, false
+	}
+	for _, item := range wire.Features {
+		if feat, ok := parseFeature(item); ok {
+			f.Features = append(f.Features, feat)
+		}
+	}
+	return f, len(f.Features) > 0
+}
+
+func parseFeature(raw json.RawMessage) (feature, bool) {
+	var wire struct {
+		Type   string `json:"$type"`
+		URI    string `json:"uri"`
+		DID    string `json:"did"`
+		Reason string `json:"reason"`
+	}
+	if json.Unmarshal(raw, &wire) != nil {
+		return feature{}, false
+	}
+	kind, ok := strings.CutPrefix(wire.Type, facetPrefix)
+	if !ok {
+		return feature{}, false
+	}
+	f := feature{Kind: kind}
+	switch kind {
+	case "link":
+		f.URI, ok = webAddress(wire.URI)
+		return f, ok
+	case "mention":
+		f.DID = wire.DID
+		return f, strings.HasPrefix(wire.DID, "did:")
+	case "spoiler":
+		f.Reason = wire.Reason
+	case "bold", "italic", "strikethrough", "code", "blockquote", "heading", "codeBlock":
+	default:
+		return feature{}, false // an open union: what is unknown is plain text
+	}
+	return f, true
+}
+
+// webAddress accepts absolute http and https addresses with a host and
+// without a user name, which would dress one host up as another.
+func webAddress(raw string) (string, bool) {
+	u, err := url.Parse(raw)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
+		return "", false
+	}
+	return u.String(), true
+}
+
+func onBoundary(s string, i int) bool { return i == len(s) || utf8.RuneStart(s[i]) }
