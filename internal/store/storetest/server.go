@@ -1,0 +1,272 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// folderPrefix begins the names of the servers' folders.
+const folderPrefix = "atoll-postgres-"
+
+// startFor is how long a server may take to answer.
+const startFor = 30 * time.Second
+
+// supervisor runs the server until its standard input ends, which is when stop
+// is called or when the process that holds the other end is gone, however that
+// came about. Then it stops the server and removes the folder.
+const supervisor = `
+folder=$1; shift
+"$@" >"$folder/log" 2>&1 &
+server=$!
+cat >/dev/null
+kill -QUIT "$server" 2>/dev/null
+wait "$server"
+cd / && rm -rf "$folder"
+`
+
+// StartPostgres starts a throw-away PostgreSQL server on a free loopback port,
+// in a new folder in dir ("" means the system's folder for temporary files). It
+// has one user and a random password, both in the URL, and doesn't sync to the
+// disk. It ends with stop, or when the calling process does.
+//
+// The machine's own binaries are used. As root, the server runs as "postgres"
+// or "nobody", who must be able to enter dir.
+func StartPostgres(ctx context.Context, dir string) (url string, stop func() error, err error) {
+	bin, err := findBinaries()
+	if err != nil {
+		return "", nil, err
+	}
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	removeStale(dir)
+	var problems []error
+	for range 3 { // the free port may be taken before the server gets to it
+		url, stop, err := start(ctx, bin, dir)
+		if err == nil || ctx.Err() != nil {
+			return url, stop, err
+		}
+		problems = append(problems, err)
+	}
+	return "", nil, errors.Join(problems...)
+}
+
+func start(ctx context.Context, bin, dir string) (address string, stop func() error, err error) {
+	owner, err := serverUser()
+	if err != nil {
+		return "", nil, err
+	}
+	folder, err := os.MkdirTemp(dir, folderPrefix)
+	if err != nil {
+		return "", nil, err
+	}
+	if owner != nil {
+		if err := os.Chown(folder, int(owner.Uid), int(owner.Gid)); err != nil {
+			return "", nil, errors.Join(err, os.RemoveAll(folder))
+		}
+	}
+	attributes := &syscall.SysProcAttr{Credential: owner, Setsid: true}
+	password := rand.Text()
+	if err := initialize(ctx, bin, folder, password, attributes); err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	port, err := freePort()
+	if err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	stop, err = supervise(bin, folder, port, attributes)
+	if err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", password),
+		Host: net.JoinHostPort("127.0.0.1", port), Path: "/postgres", RawQuery: "sslmode=disable"}
+	if err := answers(ctx, u.String()); err != nil {
+		log, _ := os.ReadFile(filepath.Join(folder, "log"))
+		return "", nil, errors.Join(fmt.Errorf("PostgreSQL does not start: %w\n%s", err, log), stop())
+	}
+	return u.String(), stop, nil
+}
+
+// initialize makes the server's data folder.
+func initialize(ctx context.Context, bin, folder, password string, attributes *syscall.SysProcAttr) error {
+	secret := filepath.Join(folder, "password")
+	if err := os.WriteFile(secret, []byte(password+"\n"), 0o600); err != nil {
+		return err
+	}
+	if owner := attributes.Credential; owner != nil {
+		if err := os.Chown(secret, int(owner.Uid), int(owner.Gid)); err != nil {
+			return err
+		}
+	}
+	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", filepath.Join(folder, "data"),
+		"-U", "postgres", "-A", "password", "--pwfile", secret, "-E", "UTF8", "--locale", "C",
+		"--no-sync", "--no-instructions")
+	initdb.Dir = folder
+	initdb.SysProcAttr = attributes
+	initdb.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
+	var output bytes.Buffer
+	initdb.Stdout, initdb.Stderr = &output, &output
+	if err := initdb.Run(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, output.String())
+	}
+	return nil
+}
+
+// supervise starts the server under the supervisor. Neither inherits our output,
+// which whoever runs us waits to see closed, nor our terminal's signals.
+func supervise(bin, folder, port string, attributes *syscall.SysProcAttr) (stop func() error, err error) {
+	settings := []string{
+		"listen_addresses=127.0.0.1", "port=" + port, "unix_socket_directories=",
+		"fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0",
+		"max_connections=200", "shared_buffers=64MB", "max_wal_size=2GB", "checkpoint_timeout=1h",
+		"log_min_messages=fatal", "log_min_error_statement=panic",
+	}
+	args := []string{"-c", supervisor, "supervisor", folder,
+		filepath.Join(bin, "postgres"), "-D", filepath.Join(folder, "data")}
+	for _, setting := range settings {
+		args = append(args, "-c", setting)
+	}
+	cmd := exec.Command("/bin/sh", args...)
+	cmd.Dir = folder
+	cmd.SysProcAttr = attributes
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
+	lifeline, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start PostgreSQL: %w", err)
+	}
+	return func() error {
+		_ = lifeline.Close()
+		return cmd.Wait()
+	}, nil
+}
+
+// answers waits until the server takes connections.
+func answers(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, startFor)
+	defer cancel()
+	db, err := sql.Open("pgx", address)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := db.PingContext(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
+}
+
+// serverUser is whom the server runs as: nobody else, except that it refuses
+// to run as root.
+func serverUser() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+		gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+	}
+	return nil, errors.New("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as")
+}
+
+// findBinaries returns the folder with initdb and postgres, the newest version
+// where there are several.
+func findBinaries() (string, error) {
+	var folders []string
+	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin"} {
+		found, _ := filepath.Glob(pattern)
+		slices.SortFunc(found, func(a, b string) int { return version(b) - version(a) })
+		folders = append(folders, found...)
+	}
+	folders = append(folders, filepath.SplitList(os.Getenv("PATH"))...)
+	for _, folder := range folders {
+		if executable(filepath.Join(folder, "initdb")) && executable(filepath.Join(folder, "postgres")) {
+			return folder, nil
+		}
+	}
+	return "", fmt.Errorf("no PostgreSQL binaries (initdb, postgres) in /usr/lib/postgresql/*/bin or PATH: "+
+		"install them (Debian: apt-get install postgresql; macOS: brew install postgresql@16), or name a server in %s", URLVariable)
+}
+
+// version is the first number in a path, 0 without one.
+func version(path string) int {
+	start := strings.IndexAny(path, "0123456789")
+	if start < 0 {
+		return 0
+	}
+	end := start
+	for end < len(path) && path[end] >= '0' && path[end] <= '9' {
+		end++
+	}
+	n, _ := strconv.Atoi(path[start:end])
+	return n
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir() && info.Mode().Perm()&0o111 != 0
+}
+
+// removeStale removes folders whose supervisor was killed, too: old ones whose
+// server doesn't run. Anything doubtful stays.
+func removeStale(dir string) {
+	folders, _ := filepath.Glob(filepath.Join(dir, folderPrefix+"*"))
+	for _, folder := range folders {
+		info, err := os.Stat(folder)
+		if err != nil || time.Since(info.ModTime()) < time.Hour {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(folder, "data", "postmaster.pid"))
+		if err == nil {
+			line, _, _ := strings.Cut(string(text), "\n")
+			pid, err := strconv.Atoi(strings.TrimSpace(line))
+			if err != nil || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+				continue
+			}
+		}
+		_ = os.RemoveAll(folder)
+	}
+}
