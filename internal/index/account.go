@@ -1,0 +1,303 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// Account is an account as views show it. Handle is empty until it has been
+// verified in both directions.
+type Account struct {
+	DID    syntax.DID
+	Handle syntax.Handle
+}
+
+// loadAccounts makes sure that every account of the changes has a row, and
+// learns the ids. It reports whether any of them is still to be resolved.
+func (b *batch) loadAccounts(changes map[recordName]change) (unresolved bool, err error) {
+	set := make(map[syntax.DID]bool, len(changes))
+	for _, ch := range changes {
+		set[ch.did] = true
+		if ch.value == nil {
+			continue
+		}
+		for _, did := range ch.value.refs() {
+			set[did] = true
+		}
+	}
+	dids := slices.Sorted(maps.Keys(set)) // one order of locks for everybody
+	if b.accounts, unresolved, err = b.readAccounts(dids); err != nil {
+		return false, err
+	}
+	var missing []syntax.DID
+	for _, did := range dids {
+		if _, ok := b.accounts[did]; !ok {
+			missing = append(missing, did)
+		}
+	}
+	if len(missing) == 0 {
+		return unresolved, nil
+	}
+	if err := b.insertAccounts(missing); err != nil {
+		return false, err
+	}
+	// Read again: another transaction may have been first with some of them.
+	if b.accounts, _, err = b.readAccounts(dids); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// readAccounts returns the ids of those accounts that have a row.
+func (b *batch) readAccounts(dids []syntax.DID) (ids map[syntax.DID]int64, unresolved bool, err error) {
+	ids = make(map[syntax.DID]int64, len(dids))
+	for part := range slices.Chunk(dids, 1024) {
+		in, args := store.List(1, part)
+		rows, err := b.tx.QueryContext(b.ctx,
+			`SELECT did, id, resolve_due IS NOT NULL FROM account WHERE did IN `+in, args...)
+		if err != nil {
+			return nil, false, err
+		}
+		err = each(rows, func() error {
+			var did syntax.DID
+			var id int64
+			var due bool
+			err := rows.Scan(&did, &id, &due)
+			ids[did] = id
+			unresolved = unresolved || due
+			return err
+		})
+		if err != nil {
+			return nil, false, err
+		}
+	}
+	return ids, unresolved, nil
+}
+
+// insertAccounts adds rows that are due to be resolved. Nobody waits for that:
+// what they wrote is shown in the meantime.
+func (b *batch) insertAccounts(dids []syntax.DID) error {
+	for part := range chunks(dids) {
+		args := make([]any, 0, 3*len(part))
+		for _, did := range part {
+			args = append(args, b.ids.next(), did, b.now)
+		}
+		_, err := b.tx.ExecContext(b.ctx, `
+			WITH met (id, did, due) AS (VALUES `+tuples(len(part), "BIGINT", "TEXT", "BIGINT")+`)
+			INSERT INTO account (id, did, active, status_at, resolve_due, resolve_attempts)
+			SELECT id, did, true, 0, due, 0 FROM met WHERE true
+			ON CONFLICT (did) DO NOTHING`, args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AccountEvent is what a stream says about an account: a change of status, or
+// (Status nil) that its identity is to be asked for again.
+type AccountEvent struct {
+	DID syntax.DID
+	// Status is set by account events.
+	Status *Status
+}
+
+// Status is whether an account's content may be shown.
+type Status struct {
+	Active bool
+	// Reason is the network's word for why not: deactivated, suspended, …
+	Reason string
+	// At is when the host said so. The latest word counts.
+	At time.Time
+	// Host is the origin of the PDS that said it; empty when it comes from
+	// somebody who watches all hosts. A PDS that an account has left says
+	// nothing about it any more.
+	Host string
+}
+
+// ApplyAccounts writes account events in the caller's transaction, in any
+// order with the same result. Accounts that no record here names are passed
+// over: what they are is asked when one does.
+func (x *Index) ApplyAccounts(ctx context.Context, tx *store.Tx, events []AccountEvent) (int64, error) {
+	var applied int64
+	sorted := slices.Clone(events)
+	slices.SortStableFunc(sorted, func(p, q AccountEvent) int { return cmp.Compare(p.DID, q.DID) })
+	for _, e := range sorted {
+		n, err := x.applyAccount(ctx, tx, e)
+		if err != nil {
+			return 0, fmt.Errorf("index account %s: %w", e.DID, err)
+		}
+		applied += n
+	}
+	return applied, nil
+}
+
+func (x *Index) applyAccount(ctx context.Context, tx *store.Tx, e AccountEvent) (int64, error) {
+	if e.Status == nil {
+		// A request that is being answered keeps its due time; this is another.
+		return affected(tx.ExecContext(ctx, `
+			UPDATE account SET resolve_attempts = 0,
+			    resolve_due = CASE WHEN resolve_due = $1 THEN resolve_due + 1 ELSE $1 END
+			WHERE did = $2`, store.Micros(x.now()), e.DID))
+	}
+	// At the same moment the word that hides counts, whichever comes first.
+	return affected(tx.ExecContext(ctx, `
+		UPDATE account SET active = $1, status = CAST($2 AS TEXT), status_at = $3
+		WHERE did = $4
+		  AND (status_at < $3 OR (status_at = $3 AND active AND NOT CAST($1 AS BOOLEAN)))
+		  AND (pds IS NULL OR CAST($5 AS TEXT) = '' OR pds = $5)`,
+		e.Status.Active, e.Status.reason(), x.clamp(e.Status.At), e.DID, e.Status.Host))
+}
+
+// reason is what is stored: the status of an active account is NULL.
+func (s Status) reason() any {
+	if s.Active || s.Reason == "" {
+		return nil
+	}
+	return s.Reason
+}
+
+// clamp keeps a stranger's clock from deciding for the future.
+func (x *Index) clamp(t time.Time) int64 {
+	return min(store.Micros(t), store.Micros(x.now()))
+}
+
+// Unresolved is an account whose handle and PDS are to be asked for.
+type Unresolved struct {
+	DID syntax.DID
+	// Again tells that an older answer may be cached, and is not wanted.
+	Again bool
+	// Attempts counts the failures so far.
+	Attempts int
+	// due identifies this request: one that comes meanwhile stays open.
+	due int64
+}
+
+// Unresolved lists accounts that are due to be resolved, the longest due
+// first. They are remembered in their rows, so a restart loses none.
+func (x *Index) Unresolved(ctx context.Context, limit int) ([]Unresolved, error) {
+	rows, err := x.db.Read().QueryContext(ctx, `
+		SELECT did, resolve_due, resolve_attempts, resolved_at IS NOT NULL FROM account
+		WHERE resolve_due IS NOT NULL AND resolve_due <= $1
+		ORDER BY resolve_due, id LIMIT $2`, store.Micros(x.now()), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list unresolved accounts: %w", err)
+	}
+	var out []Unresolved
+	err = each(rows, func() error {
+		var u Unresolved
+		err := rows.Scan(&u.DID, &u.due, &u.Attempts, &u.Again)
+		out = append(out, u)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list unresolved accounts: %w", err)
+	}
+	return out, nil
+}
+
+// Identity is what an account's DID document says, verified.
+type Identity struct {
+	DID syntax.DID
+	// Handle is empty when there is none that leads back to the DID.
+	Handle syntax.Handle
+	// PDS is the origin of the account's server; empty when it names none.
+	PDS string
+}
+
+// Resolve stores an answer about u. status may be nil: unknown.
+func (x *Index) Resolve(ctx context.Context, u Unresolved, id Identity, status *Status) error {
+	return x.db.Tx(ctx, func(tx *store.Tx) error {
+		if err := x.Identify(ctx, tx, id); err != nil {
+			return err
+		}
+		if status != nil {
+			if _, err := x.applyAccount(ctx, tx, AccountEvent{DID: id.DID, Status: status}); err != nil {
+				return err
+			}
+		}
+		_, err := tx.ExecContext(ctx,
+			`UPDATE account SET resolve_due = NULL, resolve_attempts = 0 WHERE did = $1 AND resolve_due = $2`,
+			u.DID, u.due)
+		return err
+	})
+}
+
+// Identify stores a verified identity in the caller's transaction, where the
+// account is known. A handle belongs to one account: an older holder loses it
+// and is asked again.
+func (x *Index) Identify(ctx context.Context, tx *store.Tx, id Identity) error {
+	now := store.Micros(x.now())
+	if id.Handle != "" {
+		_, err := tx.ExecContext(ctx, `
+			UPDATE account SET handle = NULL, resolve_due = $1, resolve_attempts = 0
+			WHERE handle = $2 AND did <> $3`, now, id.Handle, id.DID)
+		if err != nil {
+			return fmt.Errorf("take handle %s: %w", id.Handle, err)
+		}
+	}
+	_, err := tx.ExecContext(ctx, `
+		UPDATE account SET handle = CAST($1 AS TEXT), pds = CAST($2 AS TEXT), resolved_at = $3,
+		    verified_at = CASE WHEN CAST($1 AS TEXT) IS NULL THEN NULL ELSE CAST($3 AS BIGINT) END
+		WHERE did = $4`, orNull(string(id.Handle)), orNull(id.PDS), now, id.DID)
+	if err != nil {
+		return fmt.Errorf("identify %s: %w", id.DID, err)
+	}
+	return nil
+}
+
+// Postpone puts off an account that could not be resolved.
+func (x *Index) Postpone(ctx context.Context, u Unresolved, wait time.Duration) error {
+	return x.db.Tx(ctx, func(tx *store.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			UPDATE account SET resolve_due = $1, resolve_attempts = resolve_attempts + 1
+			WHERE did = $2 AND resolve_due = $3`,
+			store.Micros(x.now().Add(wait)), u.DID, u.due)
+		return err
+	})
+}
+
+// UnresolvedCount counts accounts that wait to be resolved, now or later.
+func (x *Index) UnresolvedCount(ctx context.Context) (int64, error) {
+	var n int64
+	err := x.db.Read().QueryRowContext(ctx,
+		`SELECT count(*) FROM account WHERE resolve_due IS NOT NULL`).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count unresolved accounts: %w", err)
+	}
+	return n, nil
+}
+
+// each runs scan for every row and closes them.
+func each(rows *sql.Rows, scan func() error) error {
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func affected(res sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}

@@ -1,0 +1,225 @@
+package index
+
+import (
+	"math"
+
+	"github.com/bluesky-social/indigo/atproto/atdata"
+	"github.com/bluesky-social/indigo/atproto/lexicon"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+)
+
+// Limits of identifiers. Longer ones are legal on the network, and refused
+// here because they become keys of database indexes.
+const (
+	MaxDIDBytes = 256
+	MaxKeyBytes = 512
+)
+
+// Action is what an operation does to its record.
+type Action uint8
+
+// The actions of com.atproto.sync.subscribeRepos#repoOp.
+const (
+	Create Action = iota + 1
+	Update
+	Delete
+)
+
+// Op is one operation on one record, as a stream or a PDS told it.
+type Op struct {
+	Action     Action
+	Collection syntax.NSID
+	RKey       syntax.RecordKey
+	// CID and Record are the record after the operation; both are empty for
+	// Delete. Record holds the types of atdata.
+	CID    syntax.CID
+	Record map[string]any
+	// Malformed is set by a decoder that could not read the record. The
+	// operation still counts: it ends what the record was before.
+	Malformed Reason
+}
+
+// Reason says why something from the network was dropped; it is a metric's label.
+type Reason string
+
+// The reasons that this package gives.
+const (
+	ReasonLongDID    Reason = "did_too_long"
+	ReasonLongKey    Reason = "key_too_long"
+	ReasonKey        Reason = "key"          // not a key that the record type allows
+	ReasonRev        Reason = "rev"          // a revision that is no time
+	ReasonCollection Reason = "collection"   // not a record type of ours
+	ReasonCID        Reason = "cid"          // a record without a usable CID
+	ReasonText       Reason = "text"         // U+0000 or bad UTF-8
+	ReasonLexicon    Reason = "lexicon"      // breaks its lexicon
+	ReasonReference  Reason = "reference"    // names an account that cannot be stored
+	ReasonTooLarge   Reason = "record_large" // over the data model's limit
+)
+
+// Drop tells that one operation was not applied as it was meant.
+type Drop struct {
+	Collection syntax.NSID
+	RKey       syntax.RecordKey
+	Reason     Reason
+	// Err has the detail for a log; it may quote hostile input.
+	Err error
+}
+
+// Commit is what one revision of one repository does to the index. Only
+// Prepare makes it: it is folded and validated.
+type Commit struct {
+	changes []change
+}
+
+// Empty reports whether applying the commit does nothing.
+func (c Commit) Empty() bool { return len(c.changes) == 0 }
+
+// Split returns one commit per record, for finding the one whose data the
+// database refuses. Applying them one by one is the same as applying c.
+func (c Commit) Split() []Commit {
+	out := make([]Commit, len(c.changes))
+	for i := range c.changes {
+		out[i] = Commit{changes: c.changes[i : i+1 : i+1]}
+	}
+	return out
+}
+
+// change is the state of one record after a revision.
+type change struct {
+	kind kind
+	did  syntax.DID
+	rkey syntax.RecordKey
+	rev  int64
+	// edited tells that the record existed before the revision.
+	edited bool
+	cid    syntax.CID
+	// value is nil when there is no readable record at this revision.
+	value value
+}
+
+// recordKey names a record inside a commit.
+type recordKey struct {
+	collection syntax.NSID
+	rkey       syntax.RecordKey
+}
+
+// Prepare folds the operations of one commit per record and validates what is
+// left. It needs no storage and is safe for concurrent use. A record that
+// cannot be read ends as absent at this revision, so that the index is the
+// same whether or not it saw an earlier, readable version.
+func (x *Index) Prepare(did syntax.DID, rev syntax.TID, ops []Op) (Commit, []Drop) {
+	drops := &dropList{}
+	number := rev.Integer()
+	switch {
+	case len(did) > MaxDIDBytes:
+		return Commit{}, drops.all(ops, ReasonLongDID)
+	case number == 0 || number > math.MaxInt64:
+		return Commit{}, drops.all(ops, ReasonRev)
+	}
+	var out Commit
+	for _, f := range fold(ops) {
+		c, ok := x.change(f, drops)
+		if !ok {
+			continue
+		}
+		c.did, c.rev = did, int64(number)
+		out.changes = append(out.changes, c)
+	}
+	return out, drops.list
+}
+
+// folded is all that one commit does to one record.
+type folded struct {
+	last    Op
+	existed bool
+}
+
+// fold reduces the operations on each record to the last one, remembering
+// whether the record existed before the first (the official PDS does send
+// several in one commit).
+func fold(ops []Op) []folded {
+	var out []folded
+	at := make(map[recordKey]int, len(ops))
+	for _, op := range ops {
+		key := recordKey{op.Collection, op.RKey}
+		i, seen := at[key]
+		if !seen {
+			at[key] = len(out)
+			out = append(out, folded{last: op, existed: op.Action != Create})
+			continue
+		}
+		out[i].last = op
+	}
+	return out
+}
+
+// change validates one folded operation. ok is false when it leaves no trace.
+func (x *Index) change(f folded, drops *dropList) (c change, ok bool) {
+	op := f.last
+	k, known := kindOf(op.Collection)
+	switch {
+	case !known:
+		drops.add(op, ReasonCollection, nil)
+		return change{}, false
+	case len(op.RKey) > MaxKeyBytes:
+		drops.add(op, ReasonLongKey, nil)
+		return change{}, false
+	case !k.key(op.RKey):
+		drops.add(op, ReasonKey, nil)
+		return change{}, false
+	}
+	c = change{kind: k, rkey: op.RKey, edited: f.existed}
+	if op.Action == Delete {
+		return c, true
+	}
+	v, reason, err := x.read(k, op)
+	if reason != "" {
+		drops.add(op, reason, err)
+		return c, true
+	}
+	c.cid, c.value = op.CID, v
+	return c, true
+}
+
+// read validates a record and extracts what is stored of it.
+func (x *Index) read(k kind, op Op) (value, Reason, error) {
+	if op.Malformed != "" {
+		return nil, op.Malformed, nil
+	}
+	if _, err := syntax.ParseCID(string(op.CID)); err != nil {
+		return nil, ReasonCID, err
+	}
+	if err := atdata.Validate(op.Record); err != nil {
+		return nil, ReasonTooLarge, err
+	}
+	if err := checkText(op.Record, 0); err != nil {
+		return nil, ReasonText, err
+	}
+	if err := lexicon.ValidateRecord(x.catalog, op.Record, string(k.nsid), 0); err != nil {
+		return nil, ReasonLexicon, err
+	}
+	v, err := k.read(op.Record)
+	if err != nil {
+		return nil, ReasonLexicon, err
+	}
+	for _, did := range v.refs() {
+		if len(did) > MaxDIDBytes {
+			return nil, ReasonReference, nil
+		}
+	}
+	return v, "", nil
+}
+
+// dropList gathers what a commit could not use.
+type dropList struct{ list []Drop }
+
+func (d *dropList) add(op Op, reason Reason, err error) {
+	d.list = append(d.list, Drop{Collection: op.Collection, RKey: op.RKey, Reason: reason, Err: err})
+}
+
+func (d *dropList) all(ops []Op, reason Reason) []Drop {
+	for _, op := range ops {
+		d.add(op, reason, nil)
+	}
+	return d.list
+}

@@ -1,0 +1,96 @@
+// Package index keeps what the network said: accounts and records, applied in
+// any order to the same result, and the queries over them. It knows only
+// storage. What it lacks about an account it marks as due to be resolved; it
+// never asks the network itself.
+package index
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/lexicon"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/lexicons"
+)
+
+// Config is what an Index needs.
+type Config struct {
+	// DB holds the tables account and post, which nobody else writes.
+	DB *store.DB
+	// Now is the clock of indexed_at and of clamping; nil means time.Now.
+	Now func() time.Time
+}
+
+// Index applies commits and answers queries. It is safe for concurrent use.
+type Index struct {
+	db      *store.DB
+	now     func() time.Time
+	catalog lexicon.Catalog
+	ids     *idSource
+}
+
+// New checks cfg and reads the built-in lexicons. It does no I/O.
+func New(cfg Config) (*Index, error) {
+	if cfg.DB == nil {
+		return nil, errors.New("index: no database")
+	}
+	now := cfg.Now
+	if now == nil {
+		now = time.Now
+	}
+	catalog, err := lexicons.NewCatalog()
+	if err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	return &Index{db: cfg.DB, now: now, catalog: catalog, ids: newIDSource(now)}, nil
+}
+
+// kind is one record type: how its records are read and how they are applied.
+type kind struct {
+	nsid syntax.NSID
+	// key reports whether records of this type may have this key.
+	key func(syntax.RecordKey) bool
+	// read turns a record that its lexicon accepts into what is stored.
+	read func(record map[string]any) (value, error)
+	// apply writes changes of this type that are in key order and name
+	// distinct records. It returns how many passed the gate.
+	apply func(b *batch, changes []change) (int64, error)
+}
+
+// value is a record as it is stored.
+type value interface {
+	// refs lists the accounts that the record names besides its author.
+	refs() []syntax.DID
+}
+
+// kinds is the one list of record types: what is asked of streams, what is
+// validated and what is applied all follow it.
+func kinds() []kind { return []kind{postKind()} }
+
+// kindOf finds the record type of a collection.
+func kindOf(collection syntax.NSID) (kind, bool) {
+	for _, k := range kinds() {
+		if k.nsid == collection {
+			return k, true
+		}
+	}
+	return kind{}, false
+}
+
+// Collections lists the record types that are indexed, to ask streams for.
+func Collections() []syntax.NSID {
+	var out []syntax.NSID
+	for _, k := range kinds() {
+		out = append(out, k.nsid)
+	}
+	return out
+}
+
+// Indexes reports whether records of this collection are indexed.
+func Indexes(collection syntax.NSID) bool {
+	_, ok := kindOf(collection)
+	return ok
+}
