@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -24,8 +23,6 @@ const (
 	pdsService     = "#atproto_pds"
 	pdsServiceType = "AtprotoPersonalDataServer"
 )
-
-var errTooLarge = errors.New("answer is too large")
 
 // plcIdentifier is the method-specific part: 120 bits in base32.
 var plcIdentifier = regexp.MustCompile(`^[a-z2-7]{24}$`)
@@ -46,7 +43,7 @@ func (d *Directory) resolveDID(ctx context.Context, did syntax.DID) (*sdk.DIDDoc
 	case noSuchName(err) && did.Method() == "web":
 		return fail(ErrDIDNotFound, err)
 	case err != nil:
-		return fail(ErrUnavailable, err)
+		return fail(unreached(err), err)
 	case status == http.StatusNotFound, status == http.StatusGone: // 410: the directory's word for a tombstone
 		return fail(ErrDIDNotFound, fmt.Errorf("%s answered with status %d", url, status))
 	case status != http.StatusOK:
@@ -112,29 +109,6 @@ func checkDID(did syntax.DID) error {
 	default:
 		return refuse("accounts have a did:plc or a did:web")
 	}
-}
-
-// fetch returns status and body of an answer of at most limit bytes. host,
-// where given, is sent as the Host header.
-func (d *Directory) fetch(ctx context.Context, url, host string, limit int64) (status int, body []byte, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return 0, nil, fmt.Errorf("make request for %s: %w", url, err)
-	}
-	req.Host = host
-	res, err := d.cfg.HTTP.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer res.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(res.Body, limit+1))
-	if err != nil {
-		return 0, nil, fmt.Errorf("read answer of %s: %w", url, err)
-	}
-	if int64(len(body)) > limit {
-		return 0, nil, fmt.Errorf("%s: %w: over %d bytes", url, errTooLarge, limit)
-	}
-	return res.StatusCode, body, nil
 }
 
 // rawDocument is what of a DID document matters to AT Protocol. Entries stay

@@ -14,15 +14,26 @@ import (
 // Reasons why a look-up failed, for errors.Is. Those that the SDK has a name
 // for are the SDK's, so that code that only knows the SDK understands them.
 var (
-	ErrHandleNotFound = sdk.ErrHandleNotFound    // the handle leads nowhere
-	ErrDIDNotFound    = sdk.ErrDIDNotFound       // no such DID, or it was deleted
-	ErrReservedTLD    = sdk.ErrHandleReservedTLD // matches *TLDError
-	ErrMismatch       = sdk.ErrHandleMismatch    // matches *MismatchError
-	ErrAmbiguous      = errors.New("handle has several answers")
+	// ErrHandleNotFound: the handle leads nowhere.
+	ErrHandleNotFound = sdk.ErrHandleNotFound
+	// ErrDIDNotFound: there is no such DID, or it was deleted.
+	ErrDIDNotFound = sdk.ErrDIDNotFound
+	// ErrReservedTLD matches *TLDError.
+	ErrReservedTLD = sdk.ErrHandleReservedTLD
+	// ErrMismatch matches *MismatchError.
+	ErrMismatch = sdk.ErrHandleMismatch
+	// ErrAmbiguous: DNS names several accounts for the handle.
+	ErrAmbiguous = errors.New("handle has several answers")
+	// ErrUnsupportedDID: accounts have a did:plc or a did:web of a bare host.
 	ErrUnsupportedDID = errors.New("no kind of DID that accounts have")
-	ErrBadDocument    = errors.New("DID document is unusable")
-	ErrNoPDS          = errors.New("DID document names no PDS")
-	ErrUnavailable    = errors.New("no usable answer")
+	// ErrBadDocument: what is published as the DID document cannot be used.
+	ErrBadDocument = errors.New("DID document is unusable")
+	// ErrNoPDS: the DID document names no PDS.
+	ErrNoPDS = errors.New("DID document names no PDS")
+	// ErrBlocked: the name leads to an address that may not be reached.
+	ErrBlocked = errors.New("address is not public")
+	// ErrUnavailable: nothing answered, or with a passing failure; try again.
+	ErrUnavailable = errors.New("no usable answer")
 )
 
 // Error is a look-up that failed.
@@ -145,23 +156,28 @@ func Fault(err error) *fault.Error {
 	}
 }
 
+// public says what a person is told: by reason, in the order of how often
+// people meet it.
 func (e *Error) public() (fault.Kind, string) {
-	switch e.Reason {
-	case ErrHandleNotFound:
+	is := func(reason error) bool { return errors.Is(e.Reason, reason) }
+	switch {
+	case is(ErrHandleNotFound):
 		return fault.NotFound, fmt.Sprintf("There is no account with the handle %s. Check the spelling; "+
 			"to name a server instead, begin with https://.", e.Subject)
-	case ErrDIDNotFound:
+	case is(ErrDIDNotFound):
 		return fault.NotFound, fmt.Sprintf("There is no account %s, or it was deleted.", e.Subject)
-	case ErrAmbiguous:
+	case is(ErrAmbiguous):
 		return fault.Invalid, fmt.Sprintf("The DNS records of %s name more than one account. "+
 			"Remove all but one of the TXT records at _atproto.%s.", e.Subject, e.Subject)
-	case ErrUnsupportedDID:
+	case is(ErrUnsupportedDID):
 		return fault.Invalid, fmt.Sprintf("%s is not a DID that an account can have. It begins with did:plc: or did:web:.", e.Subject)
-	case ErrBadDocument:
+	case is(ErrBadDocument):
 		return fault.Invalid, fmt.Sprintf("The published document of %s is damaged, so its server cannot be found. "+
 			"The account's provider has to repair it.", e.Subject)
-	case ErrNoPDS:
+	case is(ErrNoPDS):
 		return fault.Invalid, fmt.Sprintf("The account %s says nowhere which server keeps its data.", e.Subject)
+	case is(ErrBlocked):
+		return fault.Invalid, fmt.Sprintf("%s leads to an address inside a private network, which is never asked.", e.Subject)
 	default:
 		return fault.Unavailable, fmt.Sprintf("Looking up %s did not work just now, because a server that knows it "+
 			"does not answer. Please try again in a minute.", e.Subject)

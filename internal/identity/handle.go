@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -115,7 +114,7 @@ func (d *Directory) askWellKnown(ctx context.Context, handle syntax.Handle, orig
 	case errors.Is(err, errTooLarge): // a page for people, not an answer to us
 		return fail(ErrHandleNotFound, err)
 	case err != nil:
-		return fail(ErrUnavailable, err)
+		return fail(unreached(err), err)
 	case status == http.StatusNotFound, status == http.StatusGone:
 		return fail(ErrHandleNotFound, fmt.Errorf("%s answered with status %d", origin, status))
 	case status < 200 || status > 299:
@@ -126,9 +125,4 @@ func (d *Directory) askWellKnown(ctx context.Context, handle syntax.Handle, orig
 		return fail(ErrHandleNotFound, fmt.Errorf("%s answered with something that is no DID", origin))
 	}
 	return did, nil
-}
-
-func noSuchName(err error) bool {
-	var dns *net.DNSError
-	return errors.As(err, &dns) && dns.IsNotFound
 }

@@ -1,10 +1,12 @@
 package identity
 
-import "strings"
+import (
+	"errors"
+	"strings"
+)
 
 // reservedTLDs are the endings that can never be part of a handle or of a
 // did:web (AT Protocol handle specification), each with what it is for.
-// Package-level because it is a constant in all but syntax.
 var reservedTLDs = map[string]string{
 	"alt":       "is set aside for naming systems outside DNS",
 	"arpa":      "belongs to the plumbing of the internet",
@@ -31,7 +33,8 @@ func CheckHost(host string, allowTest bool) error {
 // configuration; its error names the setting.
 func CheckSetting(setting, host string, allowTest bool) error {
 	err := CheckHost(host, allowTest)
-	if tld, ok := err.(*TLDError); ok {
+	var tld *TLDError
+	if errors.As(err, &tld) {
 		tld.Setting = setting
 	}
 	return err
