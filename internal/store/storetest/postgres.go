@@ -38,21 +38,20 @@ type server struct {
 	url      string
 	admin    *sql.DB
 	template string
+	// stop is never called, only kept: the server ends when the pipe that stop
+	// holds is closed, which collecting it as garbage would do.
+	stop func() error
 }
 
 // shared starts or finds the server and makes the template, once.
-var shared = sync.OnceValues(func() (*server, error) {
+var shared = sync.OnceValues(func() (_ *server, err error) {
 	ctx := context.Background()
 	s := &server{url: os.Getenv(URLVariable)}
 	if s.url == "" {
-		// Nobody calls stop: the server goes when this process does.
-		url, _, err := StartPostgres(ctx, "")
-		if err != nil {
+		if s.url, s.stop, err = StartPostgres(ctx, ""); err != nil {
 			return nil, err
 		}
-		s.url = url
 	}
-	var err error
 	if s.admin, err = sql.Open("pgx", s.url); err != nil {
 		return nil, fmt.Errorf("%s is not a PostgreSQL URL", URLVariable)
 	}

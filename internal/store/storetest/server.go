@@ -42,7 +42,8 @@ cd / && rm -rf "$folder"
 // StartPostgres starts a throw-away PostgreSQL server on a free loopback port,
 // in a new folder in dir ("" means the system's folder for temporary files). It
 // has one user and a random password, both in the URL, and doesn't sync to the
-// disk. It ends with stop, or when the calling process does.
+// disk. It ends with stop, or when the calling process does. Keep stop: a server
+// whose stop is garbage ends, too.
 //
 // The machine's own binaries are used. As root, the server runs as "postgres"
 // or "nobody", who must be able to enter dir.
