@@ -66,14 +66,19 @@ var testOnly = []string{
 
 // tables and the one package that reads and writes each.
 var tables = map[string]string{
-	"key_check":      "store",
-	"write_check":    "store",
-	"device":         "session",
-	"device_account": "session",
-	"oauth_session":  "session",
-	"signing_key":    "session",
-	"audit":          "session",
-	"login_attempt":  "login",
+	"key_check":       "store",
+	"write_check":     "store",
+	"device":          "session",
+	"device_account":  "session",
+	"oauth_session":   "session",
+	"signing_key":     "session",
+	"audit":           "session",
+	"login_attempt":   "login",
+	"account":         "index",
+	"post":            "index",
+	"ingest_source":   "ingest",
+	"ingest_dead":     "ingest",
+	"agent_write_key": "agent",
 }
 
 // source is one parsed Go file of the project.
