@@ -1,0 +1,94 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/internal/telemetry"
+)
+
+// Kind says what an audit row is about.
+type Kind string
+
+// The kinds of audit rows. They are stored; a name is never reused.
+const (
+	KindSignIn        Kind = "sign_in"
+	KindSignInRefused Kind = "sign_in_refused" // came back, and was turned away; Detail says why
+	KindDeclined      Kind = "sign_in_declined"
+	KindSignOut       Kind = "sign_out"
+	KindDeviceEnded   Kind = "device_ended"         // by the member, from another device
+	KindEverywhere    Kind = "signed_out_all"       // by the member
+	KindSessionEnded  Kind = "session_ended"        // by itself; Detail is the Reason
+	KindRevoked       Kind = "revoked"              // the member's server was told
+	KindRevokeFailed  Kind = "revocation_abandoned" // it could not be told
+	KindKeyMade       Kind = "key_made"
+	KindKeyRotated    Kind = "key_rotated"
+)
+
+// Entry is a row of the audit trail (S44). It never holds a secret, an exact
+// address or a User-Agent header.
+type Entry struct {
+	ID        string    // set when it is written
+	At        time.Time // set when it is written
+	Kind      Kind
+	DID       syntax.DID // empty when nobody was identified
+	DeviceID  string
+	SessionID string
+	Origin    string // coarse; see the function Origin
+	RequestID string // set when it is written, from the context
+	Detail    string // a word or two from a closed set, or a server's origin
+}
+
+// maxDetail bounds what is kept of words that may come from elsewhere, in bytes.
+const maxDetail = 200
+
+// Record writes an entry that belongs to no change of a session, such as a
+// sign-in that was turned away when it came back.
+func (m *Manager) Record(ctx context.Context, e Entry) error {
+	now := m.now()
+	err := m.db.Tx(ctx, func(tx *store.Tx) error { return record(ctx, tx, e, now) })
+	if err != nil {
+		return fmt.Errorf("write audit row %s: %w", e.Kind, err)
+	}
+	return nil
+}
+
+func record(ctx context.Context, q store.Querier, e Entry, now time.Time) error {
+	if len(e.Detail) > maxDetail {
+		e.Detail = strings.ToValidUTF8(e.Detail[:maxDetail], "")
+	}
+	_, err := q.ExecContext(ctx, `
+INSERT INTO audit (id, at, kind, did, device_id, session_id, origin, request_id, detail)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		rand.Text(), store.Micros(now), string(e.Kind), e.DID.String(), e.DeviceID, e.SessionID,
+		e.Origin, telemetry.RequestID(ctx), e.Detail)
+	return err
+}
+
+// Trail returns the newest entries about did, newest first; limit is at most 500.
+func (m *Manager) Trail(ctx context.Context, did syntax.DID, limit int) ([]Entry, error) {
+	rows, err := m.db.Read().QueryContext(ctx, `
+SELECT id, at, kind, did, device_id, session_id, origin, request_id, detail
+FROM audit WHERE did = $1 ORDER BY at DESC, id DESC LIMIT $2`, did.String(), min(limit, 500))
+	if err != nil {
+		return nil, fmt.Errorf("read audit trail of %s: %w", did, err)
+	}
+	defer rows.Close()
+	var trail []Entry
+	for rows.Next() {
+		var e Entry
+		var at int64
+		if err := rows.Scan(&e.ID, &at, &e.Kind, &e.DID, &e.DeviceID, &e.SessionID, &e.Origin, &e.RequestID, &e.Detail); err != nil {
+			return nil, fmt.Errorf("read audit trail of %s: %w", did, err)
+		}
+		e.At = store.FromMicros(at)
+		trail = append(trail, e)
+	}
+	return trail, rows.Err()
+}
