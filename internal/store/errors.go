@@ -70,9 +70,13 @@ func IsTransient(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// shouldRetry reports whether the engine rolled back and asks to begin again:
-// another process has SQLite's lock, or PostgreSQL chose a victim.
+// shouldRetry reports whether nothing happened and the engine asks to begin
+// again: another process has SQLite's lock, PostgreSQL chose a victim, or the
+// connection turned out to be broken before the statement was sent.
 func shouldRetry(err error) bool {
+	if errors.Is(err, driver.ErrBadConn) {
+		return true
+	}
 	if code, ok := postgresCode(err); ok {
 		return code == "40001" || code == "40P01"
 	}

@@ -24,7 +24,7 @@ func (db *DB) lockMigrations(ctx context.Context) (unlock func(), err error) {
 }
 
 func (db *DB) lockAdvisory(ctx context.Context) (unlock func(), err error) {
-	conn, err := acquire(ctx, db.writer)
+	conn, err := db.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}

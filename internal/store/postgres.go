@@ -30,7 +30,7 @@ func openPostgres(ctx context.Context, cfg Config) (*DB, error) {
 	pool.SetMaxOpenConns(limit)
 	pool.SetMaxIdleConns(limit)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	db := &DB{engine: Postgres, readers: pool, writer: pool, logger: cfg.Logger}
+	db := &DB{engine: Postgres, readers: pool, writer: pool, logger: cfg.Logger, acquireFor: acquireFor}
 	if err := db.probePostgres(ctx); err != nil {
 		where := fmt.Sprintf("PostgreSQL at %s:%d, database %q, user %q", config.Host, config.Port, config.Database, config.User)
 		return nil, errors.Join(fmt.Errorf("open %s: %w", where, err), db.Close())
@@ -70,15 +70,19 @@ func postgresConfig(raw string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// reason is the innermost cause of a parse error, or nothing when it might
-// hold a piece of the password.
+// reason is what the driver says about the URL, without the URL that it quotes,
+// or nothing when a secret might be in it.
 func reason(err error, u *url.URL) string {
-	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(inner) {
-		err = inner
-	}
-	text := err.Error()
-	if password, _ := u.User.Password(); password != "" && strings.Contains(text, password) || strings.Contains(text, "://") {
+	_, text, found := strings.Cut(err.Error(), "`: ")
+	if !found {
 		return ""
+	}
+	password, _ := u.User.Password()
+	q := u.Query()
+	for _, secret := range []string{password, q.Get("password"), q.Get("sslpassword")} {
+		if secret != "" && strings.Contains(err.Error(), secret) {
+			return ""
+		}
 	}
 	return ": " + text
 }

@@ -14,9 +14,8 @@ import (
 // Querier runs statements, with the methods of database/sql.
 //
 // To keep in mind: CAST parameters whose type the engine cannot see from a
-// column, but never to BYTEA, which destroys bytes on SQLite; read empty bytes
-// back as "no bytes or nil"; finish reading rows before the next statement of a
-// transaction.
+// column; empty bytes come back as nil from SQLite; finish reading rows before
+// the next statement of a transaction.
 type Querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)

@@ -13,13 +13,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"modernc.org/sqlite"
 )
 
-// busyTimeout is how long SQLite itself waits for another process's lock. It is
-// short because nothing can interrupt that wait; Tx goes on trying, and listens
-// to its context, between the waits.
+// busyTimeout is how long SQLite itself waits for another process that writes.
+// It is short because nothing can interrupt that wait; Tx goes on trying, and
+// listens to its context, between the waits. Readers wait for nothing but the
+// moment in which a crashed process's log is recovered.
 const busyTimeout = 250 * time.Millisecond
 
 // writerPragmas hold for the one connection that writes.
@@ -63,16 +62,9 @@ func openSQLite(ctx context.Context, cfg Config) (*DB, error) {
 	if err := prepareFolder(path); err != nil {
 		return nil, err
 	}
-	// Connections are made by a driver of our own, not the one registered for
-	// the process: its collation reaches nobody else.
-	drv := new(sqlite.Driver)
-	if err := drv.RegisterCollationUtf8("C", strings.Compare); err != nil {
-		return nil, fmt.Errorf("register collation: %w", err)
-	}
-	db := &DB{engine: SQLite, path: path, logger: cfg.Logger}
-	db.writer = sql.OpenDB(connector{drv, sqliteDSN(path, "immediate", writerPragmas)})
-	db.writer.SetMaxOpenConns(1)
-	db.readers = sql.OpenDB(connector{drv, sqliteDSN(path, "deferred", readerPragmas)})
+	db := &DB{engine: SQLite, path: path, logger: cfg.Logger, acquireFor: acquireFor}
+	db.writer = openWriter(path)
+	db.readers = sql.OpenDB(connector{sqliteDSN(path, "deferred", 5*time.Second, readerPragmas)})
 	limit := cfg.MaxReaders
 	if limit <= 0 {
 		limit = max(4, runtime.GOMAXPROCS(0))
@@ -101,9 +93,15 @@ func (db *DB) probeSQLite(ctx context.Context) error {
 	return db.retry(ctx, func() error { return db.readers.PingContext(ctx) })
 }
 
-func sqliteDSN(path, lock string, pragmas []string) string {
+func openWriter(path string) *sql.DB {
+	pool := sql.OpenDB(connector{sqliteDSN(path, "immediate", busyTimeout, writerPragmas)})
+	pool.SetMaxOpenConns(1)
+	return pool
+}
+
+func sqliteDSN(path, lock string, busy time.Duration, pragmas []string) string {
 	q := url.Values{}
-	q.Add("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
+	q.Add("_busy_timeout", strconv.FormatInt(busy.Milliseconds(), 10))
 	for _, p := range pragmas {
 		q.Add("_pragma", p)
 	}
@@ -114,7 +112,9 @@ func sqliteDSN(path, lock string, pragmas []string) string {
 	q.Set("_error_rc", "1")
 	// SQLite makes the database and its side files with the mode of this file.
 	q.Set("modeof", lockPath(path))
-	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: q.Encode()}
+	// SQLite reads a plus as a plus, not as a space.
+	query := strings.ReplaceAll(q.Encode(), "+", "%20")
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: query}
 	return u.String()
 }
 

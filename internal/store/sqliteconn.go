@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"modernc.org/sqlite"
@@ -18,18 +19,28 @@ const maxStatements = 512
 // on a connection whose rows are still being read.
 var errRowsOpen = errors.New("rows of an earlier statement of this transaction are still open")
 
-// connector opens connections of one driver and one data source name.
-type connector struct {
-	driver *sqlite.Driver
-	dsn    string
+// What SQLite calls differently. COLLATE "C" orders by bytes, which is its
+// BINARY: as fast as no collation at all, and the file stays readable for
+// SQLite's own shell, which a collation registered here would not allow. A
+// cast to BYTEA is one to BLOB; left alone it would mean a number.
+var (
+	collateC  = regexp.MustCompile(`(?i)\bCOLLATE\s+"C"`)
+	castBytea = regexp.MustCompile(`(?i)\bAS\s+BYTEA\b`)
+)
+
+func inSQLite(query string) string {
+	return castBytea.ReplaceAllString(collateC.ReplaceAllString(query, `COLLATE BINARY`), `AS BLOB`)
 }
+
+// connector opens connections of one data source name.
+type connector struct{ dsn string }
 
 // Connect opens a connection. The file is local: there is nothing to wait for.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	conn, err := c.driver.Open(c.dsn)
+	conn, err := new(sqlite.Driver).Open(c.dsn)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +52,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 // Driver returns the driver.
-func (c connector) Driver() driver.Driver { return c.driver }
+func (c connector) Driver() driver.Driver { return new(sqlite.Driver) }
 
 // innerConn is what the driver's connections are.
 type innerConn interface {
@@ -81,7 +92,7 @@ func (c *sqliteConn) ExecContext(ctx context.Context, query string, args []drive
 		return nil, err
 	}
 	if stmt == nil {
-		return c.innerConn.ExecContext(ctx, query, args)
+		return c.innerConn.ExecContext(ctx, inSQLite(query), args)
 	}
 	return stmt.ExecContext(ctx, args)
 }
@@ -97,7 +108,7 @@ func (c *sqliteConn) QueryContext(ctx context.Context, query string, args []driv
 	}
 	var rows driver.Rows
 	if stmt == nil {
-		rows, err = c.innerConn.QueryContext(ctx, query, args)
+		rows, err = c.innerConn.QueryContext(ctx, inSQLite(query), args)
 	} else {
 		rows, err = stmt.QueryContext(ctx, args)
 	}
@@ -117,7 +128,7 @@ func (c *sqliteConn) statement(ctx context.Context, query string) (innerStmt, er
 	if !worthKeeping(query) {
 		return nil, nil
 	}
-	prepared, err := c.innerConn.PrepareContext(ctx, query)
+	prepared, err := c.innerConn.PrepareContext(ctx, inSQLite(query))
 	if err != nil {
 		return nil, err
 	}

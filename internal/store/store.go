@@ -47,6 +47,7 @@ type DB struct {
 	readers, writer *sql.DB
 	path            string
 	logger          *slog.Logger
+	acquireFor      time.Duration // how long to wait for a connection
 }
 
 // Open opens the database and checks that it answers. It doesn't migrate.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,6 +17,7 @@ const (
 	commitFor     = 30 * time.Second       // a COMMIT that gets no answer
 	retryPauseMin = 2 * time.Millisecond   // doubles with every attempt
 	retryPauseMax = 250 * time.Millisecond // and is spread by half
+	badConnTries  = 3                      // for connections that broke while idle
 )
 
 // Tx is a running transaction. As on PostgreSQL, on both engines: after a
@@ -42,10 +44,16 @@ func (db *DB) Tx(ctx context.Context, fn func(tx *Tx) error) error {
 func (db *DB) retry(ctx context.Context, attempt func() error) error {
 	deadline := time.Now().Add(retryFor)
 	pause := retryPauseMin
+	broken := 0
 	for {
 		err := attempt()
 		if err == nil || !shouldRetry(err) || ctx.Err() != nil {
 			return err
+		}
+		if errors.Is(err, driver.ErrBadConn) {
+			if broken++; broken == badConnTries {
+				return err
+			}
 		}
 		wait := pause/2 + rand.N(pause)
 		if time.Now().Add(wait).After(deadline) {
@@ -64,7 +72,7 @@ func (db *DB) retry(ctx context.Context, attempt func() error) error {
 
 // once is one attempt at a transaction.
 func (db *DB) once(ctx context.Context, fn func(tx *Tx) error) error {
-	conn, err := acquire(ctx, db.writer)
+	conn, err := db.acquire(ctx)
 	if err != nil {
 		return err
 	}
@@ -99,14 +107,14 @@ func (db *DB) once(ctx context.Context, fn func(tx *Tx) error) error {
 	return nil
 }
 
-// acquire takes a connection out of the pool. The wait is bounded so that a
+// acquire takes a connection for writing. The wait is bounded so that a
 // transaction inside a transaction ends with an error instead of never.
-func acquire(ctx context.Context, pool *sql.DB) (*sql.Conn, error) {
-	bounded, cancel := context.WithTimeoutCause(ctx, acquireFor, errNoConnection)
+func (db *DB) acquire(ctx context.Context) (*sql.Conn, error) {
+	bounded, cancel := context.WithTimeout(ctx, db.acquireFor)
 	defer cancel()
-	conn, err := pool.Conn(bounded)
-	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		return nil, errNoConnection
+	conn, err := db.writer.Conn(bounded)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		return nil, fmt.Errorf("%w in %v", errNoConnection, db.acquireFor)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to database: %w", err)
@@ -114,7 +122,7 @@ func acquire(ctx context.Context, pool *sql.DB) (*sql.Conn, error) {
 	return conn, nil
 }
 
-var errNoConnection = fmt.Errorf("no database connection became free in %v: too much load, or a transaction inside a transaction", acquireFor)
+var errNoConnection = errors.New("no database connection became free (too much load, or a transaction inside a transaction)")
 
 // isolation is stated rather than left to the server's default. SQLite knows
 // only one, which is stronger.

@@ -62,19 +62,32 @@ var shared = sync.OnceValues(func() (_ *server, err error) {
 	return s, nil
 })
 
-// newPostgres makes a database for a test and returns its URL. An empty
-// template means the migrated one.
-func newPostgres(t testing.TB, template string) string {
+// newPostgres makes a migrated database for a test and returns its URL.
+func newPostgres(t testing.TB) string {
+	t.Helper()
+	return sharedServer(t).create(t, "TEMPLATE "+sharedServer(t).template)
+}
+
+// CreateDatabase makes a PostgreSQL database with options of CREATE DATABASE,
+// such as "TEMPLATE template0", and returns its URL. It is gone when the test ends.
+func CreateDatabase(t testing.TB, options string) (url string) {
+	t.Helper()
+	return sharedServer(t).create(t, options)
+}
+
+func sharedServer(t testing.TB) *server {
 	t.Helper()
 	s, err := shared()
 	if err != nil {
 		t.Fatalf("PostgreSQL for tests: %v", err)
 	}
-	if template == "" {
-		template = s.template
-	}
+	return s
+}
+
+func (s *server) create(t testing.TB, options string) (url string) {
+	t.Helper()
 	name := fmt.Sprintf("atoll_test_%x_%s", time.Now().Unix(), strings.ToLower(rand.Text()[:12]))
-	if _, err := s.admin.ExecContext(t.Context(), `CREATE DATABASE `+name+` TEMPLATE `+template); err != nil {
+	if _, err := s.admin.ExecContext(t.Context(), `CREATE DATABASE `+name+` `+options); err != nil {
 		t.Fatalf("create the test's database: %v", err)
 	}
 	t.Cleanup(func() {

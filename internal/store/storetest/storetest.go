@@ -41,7 +41,7 @@ func EachEmpty(t *testing.T, fn func(t *testing.T, cfg store.Config)) {
 			t.Parallel()
 			cfg := store.Config{Path: filepath.Join(t.TempDir(), "atoll.db")}
 			if engine == store.Postgres {
-				cfg = store.Config{URL: newPostgres(t, "template0")}
+				cfg = store.Config{URL: CreateDatabase(t, "TEMPLATE template0")}
 			}
 			fn(t, cfg)
 		})
@@ -59,7 +59,7 @@ func New(t testing.TB, engine store.Engine) *store.DB {
 func NewConfig(t testing.TB, engine store.Engine) store.Config {
 	t.Helper()
 	if engine == store.Postgres {
-		return store.Config{URL: newPostgres(t, "")}
+		return store.Config{URL: newPostgres(t)}
 	}
 	image, err := sqliteImage()
 	if err != nil {
