@@ -44,7 +44,7 @@ func (n *Network) Front(t testing.TB) *Front {
 }
 
 func (n *Network) openFront() (*Front, error) {
-	certificate, err := selfSigned("*.pds1.atoll-tests.net", "*.pds2.atoll-tests.net", "*.atoll-tests.net")
+	certificate, err := selfSigned("*.atoll-tests.net", "*.pds1.atoll-tests.net", "*.pds2.atoll-tests.net")
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
 	}

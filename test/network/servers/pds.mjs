@@ -15,7 +15,7 @@ export async function startPds({ state, hosts, plcUrl, number, port, name }) {
   fs.mkdirSync(env.blobstoreDiskLocation, { recursive: true })
 
   const pds = await PDS.create(envToCfg(env), envToSecrets(env))
-  // .test has no DNS; without it handles are resolved by https://{handle}/.well-known/atproto-did, which is mapped.
+  // The names exist in no DNS; without it handles are resolved by https://{handle}/.well-known/atproto-did, which is mapped.
   pds.ctx.idResolver.handle.resolveDns = async () => undefined
   listenOnLoopback(pds.app)
   await pds.start()
