@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -102,17 +102,34 @@ func TestDIDWithoutVerifiedHandle(t *testing.T) {
 	}
 }
 
-// With the real guard, a handle whose host has a private address is refused
-// when connecting and the person is told (S8).
-func TestHandleOnAPrivateAddressIsRefused(t *testing.T) {
+// With the real guard, a handle or did:web whose host has a private address is
+// refused when connecting, and the person is told (S8).
+func TestPrivateAddressesAreNotAsked(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	blocked := &egress.BlockedError{Host: "alice.atoll-tests.net", Addr: netip.MustParseAddr("10.0.0.1")}
-	d := w.directory(t, func(cfg *identity.Config) {
-		cfg.HTTP = &http.Client{Transport: roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, blocked })}
-	})
-	if _, err := d.LookupHandle(t.Context(), aliceHandle); !errors.Is(err, identity.ErrBlocked) {
-		t.Errorf("LookupHandle = %v, want ErrBlocked", err)
+	for name, addr := range map[string][4]byte{
+		"loopback": {127, 0, 0, 1}, "private": {10, 0, 0, 1}, "link local": {169, 254, 169, 254},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.addrs[aliceHandle.String()+"."] = addr
+			guard, err := egress.New(egress.Config{Resolver: w.dns})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(guard.Close)
+			d := w.directory(t, func(cfg *identity.Config) {
+				cfg.HTTP = guard.Client(egress.Limits{Timeout: 5 * time.Second, MaxBytes: 1 << 16})
+			})
+			for _, id := range []syntax.AtIdentifier{aliceHandle.AtIdentifier(), "did:web:alice.atoll-tests.net"} {
+				if _, err := d.Lookup(t.Context(), id); !errors.Is(err, identity.ErrBlocked) {
+					t.Errorf("Lookup(%s) = %v, want ErrBlocked", id, err)
+				}
+			}
+			if _, err := d.LookupHandle(t.Context(), "nobody.atoll-tests.net"); !errors.Is(err, identity.ErrHandleNotFound) {
+				t.Errorf("LookupHandle(no such host) = %v, want ErrHandleNotFound", err)
+			}
+		})
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 const plcURL = "https://plc.atoll-tests.net"
 
 // world is a small internet on loopback: web servers by host name, the PLC
-// directory among them, and a name server for TXT records. Hosts that nobody
+// directory among them, and a name server. Hosts that nobody
 // set up do not exist.
 type world struct {
 	dns *net.Resolver
@@ -32,7 +32,8 @@ type world struct {
 	hosts map[string]http.HandlerFunc
 	docs  map[syntax.DID]string
 	txt   map[string]answer
-	asked map[string]int // by "https://host/path" or "TXT name"
+	addrs map[string][4]byte // by host name with its final dot
+	asked map[string]int     // by "https://host/path" or "TXT name"
 	now   time.Time
 }
 
@@ -48,6 +49,7 @@ func newWorld(t *testing.T) *world {
 		hosts: make(map[string]http.HandlerFunc),
 		docs:  make(map[syntax.DID]string),
 		txt:   make(map[string]answer),
+		addrs: make(map[string][4]byte),
 		asked: make(map[string]int),
 		now:   time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC),
 	}
@@ -192,7 +194,7 @@ func (w *world) directory(t *testing.T, edit ...func(*identity.Config)) *identit
 	return d
 }
 
-// startDNS serves TXT questions (RFC 1035) over UDP on loopback.
+// startDNS serves questions for TXT and A (RFC 1035) over UDP on loopback.
 func (w *world) startDNS(t *testing.T) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -228,9 +230,10 @@ func (w *world) answerDNS(query []byte) []byte {
 	q := msg.Questions[0]
 	w.mu.Lock()
 	a, ok := w.txt[q.Name.String()]
+	addr, hasAddr := w.addrs[q.Name.String()]
 	w.asked["TXT "+q.Name.String()]++
 	w.mu.Unlock()
-	if !ok {
+	if !ok && !hasAddr {
 		a.code = dnsmessage.RCodeNameError
 	}
 	reply := dnsmessage.Message{
@@ -241,6 +244,12 @@ func (w *world) answerDNS(query []byte) []byte {
 		reply.Answers = append(reply.Answers, dnsmessage.Resource{
 			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: dnsmessage.TypeTXT, Class: dnsmessage.ClassINET, TTL: 1},
 			Body:   &dnsmessage.TXTResource{TXT: chunks(text)},
+		})
+	}
+	if hasAddr && q.Type == dnsmessage.TypeA {
+		reply.Answers = append(reply.Answers, dnsmessage.Resource{
+			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET, TTL: 1},
+			Body:   &dnsmessage.AResource{A: addr},
 		})
 	}
 	packed, err := reply.Pack()
