@@ -22,6 +22,8 @@ type page struct {
 	Title  string  // goes before the name of the program
 	Path   string  // of the request; marks the place in the navigation
 	Viewer *person // the active account; nil when nobody is signed in
+	Anyone bool    // whether somebody is signed in could not be found out
+	Notice string  // neutral news on top of the page
 	Data   any     // what the page's own template shows
 }
 

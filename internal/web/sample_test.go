@@ -37,11 +37,11 @@ func samplePages() []samplePage {
 		{"discover_quiet", "discover_show", page{Title: "Discover", Path: "/discover", Data: discoverPage{Listening: true}}},
 		{"discover_no_source", "discover_show", page{Title: "Discover", Path: "/discover", Data: discoverPage{}}},
 		{"discover_end", "discover_show", page{Title: "Discover", Path: "/discover", Data: discoverPage{Paged: true}}},
-		{"post_form", "post_create", page{Title: "Write a post", Path: "/post/new", Viewer: &alice, Data: newPostForm("3lk2aaaaaaa2a", "commons.one.test", "", "")}},
+		{"post_form", "post_create", page{Title: "Write a post", Path: "/post/new", Viewer: &alice, Data: newPostForm(&alice, "3lk2aaaaaaa2a", "commons.one.test", "", "")}},
 		{"post_form_wrong", "post_create", page{Title: "Write a post", Path: "/post/new", Viewer: &alice, Data: sampleWrongPost()}},
-		{"post_form_anonymous", "post_create", page{Title: "Write a post", Path: "/post/new"}},
+		{"post_form_anonymous", "post_create", page{Title: "Write a post", Path: "/post/new", Data: newPostForm(nil, "", "", "", "")}},
 		{"signin", "signin_show", page{Title: "Sign in", Path: "/sign-in", Data: newSignInPage("", "")}},
-		{"signin_wrong", "signin_show", page{Title: "Sign in", Path: "/sign-in", Data: sampleWrongSignIn()}},
+		{"signin_wrong", "signin_show", page{Title: "Sign in", Path: "/sign-in", Notice: declinedNotice, Data: sampleWrongSignIn()}},
 		{"account", "account_show", page{Title: "Your account", Path: "/account", Viewer: &alice, Data: sampleAccount()}},
 		{"account_choose", "account_choose", page{Title: "Who is doing this?", Path: "/post", Viewer: &bob, Data: sampleChoice()}},
 		{"account_choose_gone", "account_choose", page{Title: "Who is doing this?", Path: "/post", Viewer: &wordy, Data: choicePage{
@@ -92,7 +92,7 @@ func sampleForms() []block {
 }
 
 func sampleWrongPost() postForm {
-	f := newPostForm("3lk2aaaaaaa2a", "no such place", "A title", "Text that was typed.\nIt comes back.")
+	f := newPostForm(&alice, "3lk2aaaaaaa2a", "no such place", "A title", "Text that was typed.\nIt comes back.")
 	f.Trouble = "One field needs another look."
 	f.Community.Wrong = "That is not a handle or DID. A community’s handle looks like commons.example.com."
 	f.Community.Focus = true
@@ -101,7 +101,6 @@ func sampleWrongPost() postForm {
 
 func sampleWrongSignIn() signInPage {
 	p := newSignInPage("alice.local", "/post/new")
-	p.Notice = "You did not give permission, so nothing has changed."
 	p.Account.Wrong = "Handles that end in .local exist on one machine only and cannot be looked up. Use the full handle of your account."
 	return p
 }
@@ -113,7 +112,7 @@ func sampleAccount() accountPage {
 		Scopes:      []string{"atproto", "repo:social.coves.community.postv2"},
 		Devices: []deviceItem{
 			{ID: "d1", Name: "Firefox on Linux", Here: true, SignedIn: sampleMoment(26 * time.Hour), Used: sampleMoment(0)},
-			{ID: "d2", Name: "Safari on iPhone", SignedIn: sampleMoment(70 * 24 * time.Hour), Used: sampleMoment(49 * time.Hour)},
+			{ID: "d2", Name: "Safari on iPhone", Place: "192.0.2.0/24", Ended: true, SignedIn: sampleMoment(70 * 24 * time.Hour), Used: sampleMoment(49 * time.Hour)},
 		},
 		Accounts: []accountItem{{person: alice, Active: true}, {person: bob}, {person: wordy}},
 	}

@@ -1,10 +1,7 @@
 package web
 
-// homeShow has no data of its own.
-
 // discoverPage is the data of discover_show.
 type discoverPage struct {
-	Notice    string
 	Posts     []postItem
 	Older     string // address of the next page; empty at the end
 	Paged     bool   // not the first page
@@ -17,6 +14,7 @@ type postItem struct {
 	Community person
 	Author    person
 	When      moment
+	Edited    bool
 	Title     string
 	Text      []block
 	Long      bool // shown in a frame of its own
@@ -31,14 +29,16 @@ type postState struct {
 
 // postForm is the data of post_create.
 type postForm struct {
+	Acting                 string // DID of who writes; empty shows a hint to sign in
+	Name                   string // their name
 	Trouble                string // what is wrong with the whole
+	SignIn                 string // address of the sign-in page, when that is the way on
 	Key                    string // record key, chosen before the first attempt
 	Community, Title, Text field
 }
 
 // signInPage is the data of signin_show.
 type signInPage struct {
-	Notice   string // neutral, such as after declining
 	Trouble  string // an error that belongs to no field
 	ReturnTo string
 	Account  field
@@ -46,7 +46,7 @@ type signInPage struct {
 
 // accountPage is the data of account_show.
 type accountPage struct {
-	Notice      string
+	Ended       string // why the session is over; empty while it lives
 	PDS         string
 	SignedIn    moment
 	Permissions []string // in words
@@ -59,7 +59,9 @@ type accountPage struct {
 type deviceItem struct {
 	ID       string
 	Name     string
+	Place    string // coarse address of the sign-in; may be empty
 	Here     bool
+	Ended    bool // the session is over; signing in again revives it
 	SignedIn moment
 	Used     moment
 }
@@ -68,6 +70,7 @@ type deviceItem struct {
 type accountItem struct {
 	person
 	Active bool
+	Ended  bool
 }
 
 // choicePage is the data of account_choose: a form was sent for another

@@ -2,3 +2,120 @@
 // scripts, one file per action. It parses a request, authorizes it, calls one
 // capability and renders; it holds no rule of the domain and no SQL.
 package web
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/atoll-social/atoll/internal/httpserver"
+	"github.com/atoll-social/atoll/internal/identity"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/session"
+	"github.com/atoll-social/atoll/oauth/client"
+)
+
+// Config is what the pages work with.
+type Config struct {
+	Sessions *session.Manager
+	Cookies  session.Cookies
+	Index    *index.Index
+	Cursors  *index.Cursors
+	// Client is the OAuth client, which publishes what it is (S1–S3).
+	Client *client.Client
+	// Origins tells requests of our own pages from those of others.
+	Origins *httpserver.Origins
+	// Document is the instance's DID document; nil without a public address.
+	Document *identity.InstanceDocument
+	// Listening says that a source is configured; Discover tells whoever runs
+	// an instance without one how to add it.
+	Listening bool
+	// Now is the clock of relative times; nil means time.Now.
+	Now func() time.Time
+}
+
+// Server renders the pages of one instance. It is safe for concurrent use.
+type Server struct {
+	cfg    Config
+	pages  renderer
+	assets assets
+	now    func() time.Time
+}
+
+// New checks cfg and parses the templates. It does no I/O.
+func New(cfg Config) (*Server, error) {
+	if cfg.Sessions == nil || cfg.Index == nil || cfg.Cursors == nil || cfg.Origins == nil {
+		return nil, errors.New("web: Sessions, Index, Cursors and Origins are required")
+	}
+	files, err := loadAssets()
+	if err != nil {
+		return nil, err
+	}
+	pages, err := newRenderer(files)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, pages: pages, assets: files, now: cfg.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	return s, nil
+}
+
+// Mount adds every page, form and document to mux. Serve mux through
+// httpserver.Routes with RenderFault, which answers for all other addresses.
+func (s *Server) Mount(mux *http.ServeMux) {
+	for pattern, handler := range map[string]httpserver.HandlerFunc{
+		"GET /{$}":      s.homeShow,
+		"GET /discover": s.discoverShow,
+		"GET /post/new": s.postNew,
+
+		"GET /account":                      s.accountShow,
+		"POST /account/switch":              s.accountSwitch,
+		"POST /account/sign-out-device":     s.accountSignOutDevice,
+		"POST /account/sign-out-everywhere": s.accountSignOutEverywhere,
+		"POST /oauth/logout":                s.accountSignOut,
+
+		"GET /oauth-client-metadata.json": s.clientMetadata,
+		"GET /oauth/jwks.json":            s.clientKeys,
+		"GET /.well-known/jwks.json":      s.instanceKeys,
+		"GET /.well-known/did.json":       s.instanceDocument,
+
+		"GET /static/{name}": s.assets.serve,
+		"GET /favicon.ico":   s.faviconShow,
+		"GET /robots.txt":    s.robotsShow,
+	} {
+		mux.Handle(pattern, httpserver.Handler(s.RenderFault, s.guard(handler)))
+	}
+}
+
+// guard refuses what other sites make a member's browser send (S25).
+func (s *Server) guard(next httpserver.HandlerFunc) httpserver.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if err := s.cfg.Origins.Check(r); err != nil {
+			return err
+		}
+		return next(w, r)
+	}
+}
+
+// declinedNotice is what a member reads who said no at their server (S18).
+const declinedNotice = "You did not give permission, so you are not signed in and nothing has changed. You can try again whenever you like."
+
+// noticeParam is the query parameter by which a redirect puts a notice on the
+// page that it leads to. Its values are known words, never text to be shown.
+const noticeParam = "sign-in"
+
+func noticeOf(r *http.Request) string {
+	if r.URL.Query().Get(noticeParam) == "declined" {
+		return declinedNotice
+	}
+	return ""
+}
+
+// show renders a page for a visitor.
+func (s *Server) show(w http.ResponseWriter, r *http.Request, v visitor, status int, name, title string, data any) error {
+	return s.pages.write(w, status, name, page{
+		Title: title, Path: r.URL.Path, Viewer: v.viewer(), Notice: noticeOf(r), Data: data,
+	})
+}

@@ -1,0 +1,52 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/atoll-social/atoll/internal/session"
+)
+
+// verbs says what the forms do, for the buttons of the page that asks which
+// account is meant; backs says where "do nothing" leads. By path.
+var (
+	verbs = map[string]string{
+		"/post": "Post", "/oauth/logout": "Sign out", "/account/switch": "Go on", "/account/sign-out-device": "Sign out there",
+		"/account/sign-out-everywhere": "Sign out everywhere",
+	}
+	backs = map[string]string{"/post": "/discover"}
+)
+
+// chooseAccount answers a form that was made for another account than the
+// active one, or for none: nothing was done, and the member says which account
+// is meant (S25). The form's own fields are carried along.
+func (s *Server) chooseAccount(w http.ResponseWriter, r *http.Request, v visitor, cause error) error {
+	data := choicePage{Action: r.URL.Path, Verb: verbs[r.URL.Path], Back: backs[r.URL.Path]}
+	if data.Back == "" {
+		data.Back = "/account"
+	}
+	var switched *session.SwitchedError
+	if errors.As(cause, &switched) {
+		data.Before = &person{DID: switched.Wanted.String()}
+		if before, ok := v.device.Account(switched.Wanted); ok {
+			*data.Before = personOf(before)
+			data.Choices = append(data.Choices, choice{Account: *data.Before, Switch: true})
+		} else {
+			data.Gone = data.Before
+		}
+	}
+	data.Choices = append(data.Choices, choice{Account: *v.viewer()})
+	for name, values := range r.PostForm {
+		if name != fieldActing && name != fieldSwitch {
+			data.Fields = append(data.Fields, hidden{name, values[0]})
+		}
+	}
+	slices.SortFunc(data.Fields, func(a, b hidden) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return s.show(w, r, v, http.StatusConflict, "account_choose", "Which account?", data)
+}

@@ -1,0 +1,44 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/session"
+)
+
+// accountShow answers GET /account: who the member is here, what Atoll may do,
+// and where they are signed in.
+func (s *Server) accountShow(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.visitor(w, r)
+	if err != nil {
+		return err
+	}
+	account, ok := v.device.Current()
+	if !ok {
+		return session.ErrSignedOut
+	}
+	devices, err := s.cfg.Sessions.Devices(r.Context(), account.DID)
+	if err != nil {
+		return err
+	}
+	now := s.now()
+	data := accountPage{
+		PDS: account.PDS, SignedIn: momentOf(account.SignedInAt, now),
+		Permissions: permissions(account.Scopes), Scopes: account.Scopes,
+	}
+	if _, err := v.device.Acting(account.DID); err != nil {
+		data.Ended = fault.From(err).Public
+	}
+	for _, d := range devices {
+		data.Devices = append(data.Devices, deviceItem{
+			ID: d.ID, Name: d.Name, Place: d.Origin, Here: d.ID == v.device.ID, Ended: !d.Live,
+			SignedIn: momentOf(d.SignedInAt, now), Used: momentOf(d.UsedAt, now),
+		})
+	}
+	for _, a := range v.device.Accounts {
+		data.Accounts = append(data.Accounts, accountItem{person: personOf(a), Active: a.DID == account.DID, Ended: !a.Live})
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return s.show(w, r, v, http.StatusOK, "account_show", "Your account", data)
+}

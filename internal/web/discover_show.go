@@ -1,0 +1,87 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/atoll-social/atoll/internal/index"
+)
+
+const (
+	// discoverLimit is how many posts a page of Discover has.
+	discoverLimit = 30
+	// discoverListing binds cursors to this page.
+	discoverListing = "web discover"
+	// longText is from how many bytes on a text gets a frame of its own.
+	longText = 3000
+)
+
+// discoverShow answers GET /discover: the newest posts, page by page.
+func (s *Server) discoverShow(w http.ResponseWriter, r *http.Request) error {
+	var after *index.Position
+	cursor := r.URL.Query().Get("cursor")
+	if cursor != "" {
+		at, err := s.cfg.Cursors.Open(discoverListing, cursor)
+		if err != nil {
+			return err
+		}
+		after = &at
+	}
+	v, err := s.visitor(w, r)
+	if err != nil {
+		return err
+	}
+	posts, next, err := s.cfg.Index.Discover(r.Context(), discoverLimit, after)
+	if err != nil {
+		return err
+	}
+	data := discoverPage{Listening: s.cfg.Listening, Paged: after != nil}
+	now := s.now()
+	for _, p := range posts {
+		item, err := newPostItem(p, now)
+		if err != nil {
+			return fmt.Errorf("show post %s: %w", p.URI(), err)
+		}
+		data.Posts = append(data.Posts, item)
+	}
+	if next != nil {
+		data.Older = "/discover?" + url.Values{"cursor": {s.cfg.Cursors.Seal(discoverListing, *next)}}.Encode()
+	}
+	return s.show(w, r, v, http.StatusOK, "discover_show", "Discover", data)
+}
+
+// postStates says how admission shows. An admitted post needs no words.
+var postStates = map[index.State]postState{
+	index.Pending:             {Class: "waiting", Words: "Not admitted by the community yet"},
+	index.PendingReacceptance: {Class: "waiting", Words: "Changed since it was admitted; the community looks at it again"},
+	index.Rejected:            {Class: "refused", Words: "Not admitted by the community"},
+	index.Removed:             {Class: "refused", Words: "Removed by the community"},
+}
+
+func newPostItem(p index.Post, now time.Time) (postItem, error) {
+	var record struct {
+		Title   string          `json:"title"`
+		Content string          `json:"content"`
+		Facets  json.RawMessage `json:"facets"`
+	}
+	if err := json.Unmarshal(p.Record, &record); err != nil {
+		return postItem{}, err
+	}
+	return postItem{
+		Anchor:    postAnchor(p.Author.DID.String(), p.RKey.String()),
+		Community: person{DID: p.Community.DID.String(), Handle: shownHandle(p.Community.Handle)},
+		Author:    person{DID: p.Author.DID.String(), Handle: shownHandle(p.Author.Handle)},
+		When:      momentOf(p.CreatedAt, now),
+		Edited:    !p.EditedAt.IsZero(),
+		Title:     record.Title,
+		Text:      richText(record.Content, parseFacets(record.Facets, record.Content)),
+		Long:      len(record.Content) > longText,
+		State:     postStates[p.State],
+	}, nil
+}
+
+// postAnchor is the id of a post's element, unique on the network.
+func postAnchor(author, rkey string) string { return author + "/" + rkey }
