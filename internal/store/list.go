@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// MaxList is how many values List takes: SQLite allows 32,766 parameters.
-const MaxList = 16384
+// MaxList is how many values List takes. SQLite would allow 32,766 parameters,
+// but compiles a text in a time that grows with the square of their number.
+const MaxList = 2048
 
 // List writes values as a list for IN: "($3, $4)" and the parameters for it,
 // where first is the number of the first one. The list is padded to a power of
