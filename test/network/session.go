@@ -43,10 +43,13 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("%s answered %d %s: %s", e.Method, e.Status, e.Name, e.Message)
 }
 
-// SignInWithPassword opens a session by com.atproto.server.createSession.
+// SignInWithPassword opens a session by com.atproto.server.createSession. Of the account it needs PDS, Password, and Handle
+// or DID; the session's account has both.
 func (n *Network) SignInWithPassword(ctx context.Context, a Account) (*Session, error) {
 	var out struct {
 		AccessJWT string `json:"accessJwt"`
+		DID       string `json:"did"`
+		Handle    string `json:"handle"`
 	}
 	in := map[string]string{"identifier": a.DID, "password": a.Password}
 	if a.DID == "" {
@@ -56,6 +59,7 @@ func (n *Network) SignInWithPassword(ctx context.Context, a Account) (*Session, 
 	if err != nil {
 		return nil, err
 	}
+	a.DID, a.Handle = out.DID, out.Handle
 	return &Session{Account: a, network: n, access: out.AccessJWT}, nil
 }
 

@@ -1,0 +1,138 @@
+// Command demo is `make run`: the whole product on one machine. It builds Atoll, starts the local network, makes demo
+// accounts and posts the first time, serves Atoll, and says where it is and who may sign in. Everything is kept in one
+// folder until the next run.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/atoll-social/atoll/test/network"
+)
+
+// networkPort is where the directory listens if it can; the PDSes take the next two. 2583 is the number that other
+// people's development setups use for a PDS as well.
+const networkPort = 2582
+
+type options struct {
+	data   string // folder of everything that is kept
+	binary string // where to build Atoll
+	listen string // Atoll's address, host:port
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.data, "data", "data", "folder of everything that is kept between runs")
+	flag.StringVar(&o.binary, "binary", filepath.Join("bin", "atoll"), "where to build Atoll")
+	flag.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address and port for Atoll")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends this process at once, and with it the network
+	if err := run(ctx, o, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// run returns when ctx ends (nil) or when a part fails.
+func run(ctx context.Context, o options, out io.Writer) (err error) {
+	if err := free(o.listen); err != nil {
+		return err
+	}
+	servers, err := prepare(ctx, o, out)
+	if err != nil {
+		return unlessStopped(ctx, err)
+	}
+	defer func() { err = errors.Join(err, servers.Stop()) }()
+	people, err := populate(ctx, servers.Network)
+	if err != nil {
+		return unlessStopped(ctx, err)
+	}
+	config := filepath.Join(o.data, "atoll.toml")
+	if err := os.WriteFile(config, settings(o, servers.Network), 0o644); err != nil {
+		return err
+	}
+	atoll, err := startAtoll(o.binary, config, filepath.Join(o.data, "atoll.log"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, atoll.stop()) }()
+	if err := atoll.awaitReady(ctx, "http://"+o.listen+"/readyz"); err != nil {
+		return unlessStopped(ctx, err)
+	}
+	welcome(out, o, servers.Network, people)
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(out, "\nstopping")
+		return nil
+	case <-atoll.exited:
+		return atoll.unexpected()
+	case <-servers.Exited():
+		return errors.New("the local network ended by itself")
+	}
+}
+
+// unlessStopped drops the error of a step that Ctrl-C interrupted.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// free fails with a sentence on what to do when another program has the address.
+func free(address string) error {
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is taken by another program; stop it, or choose an address: go run ./test/demo -listen 127.0.0.1:8081", address)
+	}
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+// prepare builds Atoll while the network starts.
+func prepare(ctx context.Context, o options, out io.Writer) (*network.Process, error) {
+	if err := os.MkdirAll(o.data, 0o755); err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(out, "building Atoll and starting the local network")
+	var servers *network.Process
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return build(ctx, o.binary) })
+	group.Go(func() (err error) {
+		servers, err = network.Launch(ctx, network.Config{
+			Plain: true, DataDir: filepath.Join(o.data, "network"), Port: networkPort, Progress: out,
+		})
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		if servers != nil {
+			err = errors.Join(err, servers.Stop())
+		}
+		return nil, err
+	}
+	return servers, nil
+}
+
+func build(ctx context.Context, binary string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/atoll-social/atoll/cmd/atoll")
+	cmd.WaitDelay = 5 * time.Second
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build Atoll: %w\n%s", err, output)
+	}
+	return nil
+}
