@@ -1,0 +1,234 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/identity"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/httpserver"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/keyring"
+	"github.com/atoll-social/atoll/internal/session"
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/internal/store/storetest"
+	"github.com/atoll-social/atoll/oauth/client"
+	"github.com/atoll-social/atoll/oauth/dpop"
+)
+
+// testOrigin is where the site under test is.
+const testOrigin = "http://127.0.0.1:8080"
+
+// site is the pages over real stores, behind the middleware of production.
+type site struct {
+	*Server
+	sessions *session.Manager
+	index    *index.Index
+	db       *store.DB
+	handler  http.Handler
+}
+
+// newSite makes a site on an SQLite file of its own. change may alter the
+// configuration first.
+func newSite(t *testing.T, change ...func(*Config)) *site {
+	t.Helper()
+	db := storetest.New(t, store.SQLite)
+	now := func() time.Time { return sampleNow }
+	ring := ok(keyring.Parse(ok(keyring.Generate())(t)))(t)
+	s := &site{
+		db:       db,
+		sessions: ok(session.New(session.Config{DB: db, Ring: ring, Logger: slog.New(slog.DiscardHandler), Now: now}))(t),
+		index:    ok(index.New(index.Config{DB: db, Now: now}))(t),
+	}
+	cfg := Config{
+		Sessions: s.sessions, Index: s.index, Now: now, Listening: true, Client: testClient(t),
+		Cookies: ok(session.NewCookies(testOrigin, 0))(t),
+		Cursors: ok(index.NewCursors(make([]byte, 32)))(t),
+		Origins: ok(httpserver.NewOrigins(testOrigin))(t),
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	s.Server = ok(New(cfg))(t)
+	mux := http.NewServeMux()
+	s.Mount(mux)
+	s.handler = httpserver.Chain(httpserver.Routes(mux, s.RenderFault),
+		httpserver.RequestID, httpserver.SecurityHeaders(false), httpserver.MaxBody(1<<20))
+	return s
+}
+
+// ok unwraps what setting up needs.
+func ok[T any](v T, err error) func(t *testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// testClient is a development client that signs nobody in.
+func testClient(t *testing.T) *client.Client {
+	t.Helper()
+	return ok(client.New(client.Config{
+		RedirectURIs: []string{testOrigin + "/oauth/callback"}, Scope: "atproto", HTTP: http.DefaultClient, Directory: noDirectory{},
+	}))(t)
+}
+
+type noDirectory struct{}
+
+func (noDirectory) Lookup(context.Context, syntax.AtIdentifier) (*identity.Identity, error) {
+	return nil, identity.ErrHandleNotFound
+}
+
+// browser is somebody who looks at a site. It keeps cookies as browsers do.
+type browser struct {
+	t       *testing.T
+	site    *site
+	cookies map[string]string
+}
+
+func (s *site) browser(t *testing.T) *browser {
+	return &browser{t: t, site: s, cookies: map[string]string{}}
+}
+
+// member is a browser in which who is signed in.
+func (s *site) member(t *testing.T, who ...person) *browser {
+	t.Helper()
+	b := s.browser(t)
+	for _, p := range who {
+		b.signIn(p)
+	}
+	return b
+}
+
+// signIn makes a session for who on this browser, as login does.
+func (b *browser) signIn(who person) {
+	b.t.Helper()
+	out := ok(b.site.sessions.SignIn(b.t.Context(), session.SignIn{
+		Token:     b.token(),
+		Session:   newSession(b.t, who),
+		Handle:    syntax.Handle(who.Handle),
+		UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+	}))(b.t)
+	b.cookies[b.site.cfg.Cookies.Name("")] = out.Token.Reveal()
+}
+
+func (b *browser) token() keyring.Secret {
+	return keyring.NewSecret(b.cookies[b.site.cfg.Cookies.Name("")])
+}
+
+func newSession(t *testing.T, who person) *client.SessionData {
+	t.Helper()
+	return &client.SessionData{
+		ID: rand.Text(), DID: syntax.DID(who.DID), Issuer: "https://pds.example.com", PDS: "https://pds.example.com",
+		ClientID: "http://localhost", DPoPKey: ok(dpop.NewKey())(t), AccessToken: "access", RefreshToken: "refresh",
+		Scope: "atproto repo:social.coves.community.postv2", CreatedAt: sampleNow, RefreshedAt: sampleNow,
+		AccessExpiresAt: sampleNow.Add(time.Hour), RefreshExpiresAt: sampleNow.Add(24 * time.Hour),
+	}
+}
+
+// get asks for a page.
+func (b *browser) get(path string) *answer {
+	b.t.Helper()
+	return b.send(httptest.NewRequestWithContext(b.t.Context(), http.MethodGet, path, nil))
+}
+
+// post sends a form from a page of the site.
+func (b *browser) post(path string, fields ...string) *answer {
+	b.t.Helper()
+	return b.send(b.form(path, fields...))
+}
+
+// form is a request with a form; fields are names and values in turn.
+func (b *browser) form(path string, fields ...string) *http.Request {
+	b.t.Helper()
+	form := url.Values{}
+	for i := 0; i < len(fields); i += 2 {
+		form.Set(fields[i], fields[i+1])
+	}
+	r := httptest.NewRequestWithContext(b.t.Context(), http.MethodPost, path, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	r.Header.Set("Origin", testOrigin)
+	return r
+}
+
+func (b *browser) send(r *http.Request) *answer {
+	b.t.Helper()
+	r.Host = strings.TrimPrefix(testOrigin, "http://")
+	for name, value := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	w := httptest.NewRecorder()
+	b.site.handler.ServeHTTP(w, r)
+	a := &answer{t: b.t, what: r.Method + " " + r.URL.Path, status: w.Code, header: w.Header(), body: w.Body.String()}
+	for _, c := range w.Result().Cookies() {
+		a.cookies = append(a.cookies, c)
+		if c.MaxAge < 0 {
+			delete(b.cookies, c.Name)
+		} else {
+			b.cookies[c.Name] = c.Value
+		}
+	}
+	if strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
+		for _, wrong := range audit(a.body) {
+			b.t.Errorf("%s: %s", a.what, wrong)
+		}
+	}
+	return a
+}
+
+// answer is what a browser got.
+type answer struct {
+	t       *testing.T
+	what    string
+	status  int
+	header  http.Header
+	body    string
+	cookies []*http.Cookie
+}
+
+// is checks the status and that the page holds each of texts.
+func (a *answer) is(status int, texts ...string) *answer {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("%s: status %d, want %d; body:\n%s", a.what, a.status, status, a.body)
+	}
+	for _, text := range texts {
+		if !strings.Contains(a.body, text) {
+			a.t.Errorf("%s: no %q in:\n%s", a.what, text, a.body)
+		}
+	}
+	return a
+}
+
+// lacks checks that the page holds none of texts.
+func (a *answer) lacks(texts ...string) *answer {
+	a.t.Helper()
+	for _, text := range texts {
+		if strings.Contains(a.body, text) {
+			a.t.Errorf("%s: there is %q in:\n%s", a.what, text, a.body)
+		}
+	}
+	return a
+}
+
+// leads checks for a redirect after a form.
+func (a *answer) leads(to string) *answer {
+	a.t.Helper()
+	a.is(http.StatusSeeOther)
+	if got := a.header.Get("Location"); got != to {
+		a.t.Errorf("%s: leads to %q, want %q", a.what, got, to)
+	}
+	return a
+}

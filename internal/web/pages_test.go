@@ -1,0 +1,56 @@
+package web
+
+import (
+	"net/http"
+	"testing"
+)
+
+func TestHomeForStrangersAndMembers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	stranger := s.browser(t)
+	stranger.get("/").is(200, "Still water for communities", `href="/sign-in"`).lacks("Welcome back")
+	// S22: nobody gets a cookie who has not signed in.
+	for _, path := range []string{"/", "/discover", "/post/new", "/account", "/nowhere", "/robots.txt"} {
+		if a := stranger.get(path); len(a.cookies) > 0 {
+			t.Errorf("GET %s sets the cookie %v for a stranger", path, a.cookies)
+		}
+	}
+	s.member(t, alice).get("/").is(200, "Welcome back, alice", "@alice.one.test", `<span class="letter" aria-hidden="true">A</span>`)
+}
+
+func TestAddressesThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.member(t, alice)
+	b.get("/nowhere").is(404, "Nothing at this position", "@alice.one.test")
+	b.get("/static/none.css").is(404, "There is no page at this address.")
+	a := b.get("/account/switch").is(405, "Not this way")
+	if got := a.header.Get("Allow"); got != "POST" {
+		t.Errorf("GET of a form's address: Allow %q, want POST", got)
+	}
+	b.post("/discover").is(405)
+	b.get("/account/").is(404)
+}
+
+func TestStaticFilesAreKeptByBrowsers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.browser(t)
+	address := ok(s.assets.url("style.css"))(t)
+	a := b.get(address).is(200, ":root")
+	if got := a.header.Get("Cache-Control"); got != "public, max-age=31536000, immutable" {
+		t.Errorf("versioned file: Cache-Control %q", got)
+	}
+	if got := a.header.Get("Content-Type"); got != "text/css; charset=utf-8" {
+		t.Errorf("style sheet: Content-Type %q", got)
+	}
+	again := b.form("/static/style.css")
+	again.Method = http.MethodGet
+	again.Header.Set("If-None-Match", a.header.Get("ETag"))
+	if a := b.send(again).is(http.StatusNotModified); a.header.Get("Cache-Control") != "no-cache" {
+		t.Errorf("file without version: Cache-Control %q, want no-cache", a.header.Get("Cache-Control"))
+	}
+	b.get("/favicon.ico").is(200)
+	b.get("/robots.txt").is(200, "Disallow: /account")
+}
