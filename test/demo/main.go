@@ -86,10 +86,12 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 
 // unlessStopped drops the error of a step that Ctrl-C interrupted.
 func unlessStopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // free fails with a sentence on what to do when another program has the address.

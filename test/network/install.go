@@ -72,6 +72,9 @@ func installFresh(ctx context.Context, dir string) error {
 	var output bytes.Buffer
 	cmd := exec.CommandContext(ctx, "bash", filepath.Join(partial, "install.sh"), partial)
 	cmd.Stdout, cmd.Stderr = &output, &output
+	// When ctx ends, npm and the compiler that the script started end as well.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("install the local network: %w\n%s", err, bytes.TrimSpace(output.Bytes()))
 	}

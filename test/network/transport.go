@@ -22,6 +22,7 @@ func (n *Network) Client() *http.Client {
 
 type routed struct{ network *Network }
 
+// RoundTrip implements http.RoundTripper.
 func (t routed) RoundTrip(req *http.Request) (*http.Response, error) {
 	addr, ok := t.network.Route(req.URL.Host)
 	if !ok {
