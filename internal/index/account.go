@@ -183,12 +183,13 @@ type Unresolved struct {
 }
 
 // Unresolved lists accounts that are due to be resolved, the longest due
-// first. They are remembered in their rows, so a restart loses none.
-func (x *Index) Unresolved(ctx context.Context, limit int) ([]Unresolved, error) {
+// first: those whose DID begins with prefix, at most limit. They are
+// remembered in their rows, so a restart loses none.
+func (x *Index) Unresolved(ctx context.Context, prefix string, limit int) ([]Unresolved, error) {
 	rows, err := x.db.Read().QueryContext(ctx, `
 		SELECT did, resolve_due, resolve_attempts, resolved_at IS NOT NULL FROM account
-		WHERE resolve_due IS NOT NULL AND resolve_due <= $1
-		ORDER BY resolve_due, id LIMIT $2`, store.Micros(x.now()), limit)
+		WHERE resolve_due IS NOT NULL AND resolve_due <= $1 AND substr(did, 1, $2) = $3
+		ORDER BY resolve_due, id LIMIT $4`, store.Micros(x.now()), len(prefix), prefix, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list unresolved accounts: %w", err)
 	}
@@ -210,20 +211,36 @@ type Identity struct {
 	DID syntax.DID
 	// Handle is empty when there is none that leads back to the DID.
 	Handle syntax.Handle
+	// Unchecked tells that the handle could not be verified just now: what was
+	// known before stays.
+	Unchecked bool
 	// PDS is the origin of the account's server; empty when it names none.
 	PDS string
 }
 
-// Resolve stores an answer about u. status may be nil: unknown.
-func (x *Index) Resolve(ctx context.Context, u Unresolved, id Identity, status *Status) error {
+// Answer is what was found out about an unresolved account.
+type Answer struct {
+	Identity
+	// Status is nil when the account's server did not say.
+	Status *Status
+	// Again is when to ask again; zero means not before there is a reason.
+	Again time.Duration
+}
+
+// Resolve stores an answer about u.
+func (x *Index) Resolve(ctx context.Context, u Unresolved, answer Answer) error {
 	return x.db.Tx(ctx, func(tx *store.Tx) error {
-		if err := x.Identify(ctx, tx, id); err != nil {
+		answer.DID = u.DID
+		if err := x.Identify(ctx, tx, answer.Identity); err != nil {
 			return err
 		}
-		if status != nil {
-			if _, err := x.applyAccount(ctx, tx, AccountEvent{DID: id.DID, Status: status}); err != nil {
+		if answer.Status != nil {
+			if _, err := x.applyAccount(ctx, tx, AccountEvent{DID: u.DID, Status: answer.Status}); err != nil {
 				return err
 			}
+		}
+		if answer.Again > 0 {
+			return x.postpone(ctx, tx, u, answer.Again)
 		}
 		_, err := tx.ExecContext(ctx,
 			`UPDATE account SET resolve_due = NULL, resolve_attempts = 0 WHERE did = $1 AND resolve_due = $2`,
@@ -245,10 +262,15 @@ func (x *Index) Identify(ctx context.Context, tx *store.Tx, id Identity) error {
 			return fmt.Errorf("take handle %s: %w", id.Handle, err)
 		}
 	}
+	handle, verified := orNull(string(id.Handle)), any(nil)
+	if id.Handle != "" {
+		verified = now
+	}
 	_, err := tx.ExecContext(ctx, `
-		UPDATE account SET handle = CAST($1 AS TEXT), pds = CAST($2 AS TEXT), resolved_at = $3,
-		    verified_at = CASE WHEN CAST($1 AS TEXT) IS NULL THEN NULL ELSE CAST($3 AS BIGINT) END
-		WHERE did = $4`, orNull(string(id.Handle)), orNull(id.PDS), now, id.DID)
+		UPDATE account SET pds = CAST($1 AS TEXT), resolved_at = $2,
+		    handle = CASE WHEN CAST($3 AS BOOLEAN) THEN handle ELSE CAST($4 AS TEXT) END,
+		    verified_at = CASE WHEN CAST($3 AS BOOLEAN) THEN verified_at ELSE CAST($5 AS BIGINT) END
+		WHERE did = $6`, orNull(id.PDS), now, id.Unchecked, handle, verified, id.DID)
 	if err != nil {
 		return fmt.Errorf("identify %s: %w", id.DID, err)
 	}
@@ -257,13 +279,15 @@ func (x *Index) Identify(ctx context.Context, tx *store.Tx, id Identity) error {
 
 // Postpone puts off an account that could not be resolved.
 func (x *Index) Postpone(ctx context.Context, u Unresolved, wait time.Duration) error {
-	return x.db.Tx(ctx, func(tx *store.Tx) error {
-		_, err := tx.ExecContext(ctx, `
-			UPDATE account SET resolve_due = $1, resolve_attempts = resolve_attempts + 1
-			WHERE did = $2 AND resolve_due = $3`,
-			store.Micros(x.now().Add(wait)), u.DID, u.due)
-		return err
-	})
+	return x.db.Tx(ctx, func(tx *store.Tx) error { return x.postpone(ctx, tx, u, wait) })
+}
+
+func (x *Index) postpone(ctx context.Context, tx *store.Tx, u Unresolved, wait time.Duration) error {
+	_, err := tx.ExecContext(ctx, `
+		UPDATE account SET resolve_due = $1, resolve_attempts = resolve_attempts + 1
+		WHERE did = $2 AND resolve_due = $3`,
+		store.Micros(x.now().Add(wait)), u.DID, u.due)
+	return err
 }
 
 // UnresolvedCount counts accounts that wait to be resolved, now or later.

@@ -105,7 +105,7 @@ func TestCommunityHidden(t *testing.T) {
 
 func unresolved(t *testing.T, x *Index) []Unresolved {
 	t.Helper()
-	list, err := x.Unresolved(t.Context(), 10)
+	list, err := x.Unresolved(t.Context(), "did:plc:", 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,8 +124,11 @@ func TestUnresolved(t *testing.T) {
 		if diff := cmp.Diff([]Unresolved{{DID: alice}, {DID: commons}}, due, ignoreDue); diff != "" {
 			t.Fatalf("unresolved (-want +got):\n%s", diff)
 		}
-		answer := Identity{DID: alice, Handle: "alice.example.com", PDS: "https://pds.example.com"}
-		if err := x.Resolve(t.Context(), due[0], answer, &Status{Active: false, Reason: "suspended", At: noon}); err != nil {
+		answer := Answer{
+			Identity: Identity{Handle: "alice.example.com", PDS: "https://pds.example.com"},
+			Status:   &Status{Active: false, Reason: "suspended", At: noon},
+		}
+		if err := x.Resolve(t.Context(), due[0], answer); err != nil {
 			t.Fatal(err)
 		}
 		if err := x.Postpone(t.Context(), due[1], time.Minute); err != nil {
@@ -157,7 +160,7 @@ func TestIdentityEventWhileResolving(t *testing.T) {
 		apply(t, x, prepare(t, x, alice, 1, create(1, post(alice, "a"))))
 		due := unresolved(t, x)
 		applyAccounts(t, x, AccountEvent{DID: alice}) // the clock stands still
-		if err := x.Resolve(t.Context(), due[0], Identity{DID: alice, Handle: "old.example.com"}, nil); err != nil {
+		if err := x.Resolve(t.Context(), due[0], Answer{Identity: Identity{Handle: "old.example.com"}}); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := x.UnresolvedCount(t.Context()); n != 1 || err != nil {
@@ -224,6 +227,29 @@ func TestConcurrentAuthors(t *testing.T) {
 			`SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM post)`).Scan(&accounts, &posts)
 		if accounts != 3 || posts != 20 || err != nil {
 			t.Errorf("%d accounts, %d posts, %v; want 3 and 20", accounts, posts, err)
+		}
+	})
+}
+
+// TestUncheckedHandle holds that a name server that is down for a moment takes
+// nobody's handle away.
+func TestUncheckedHandle(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		x := newIndex(t, db)
+		apply(t, x, prepare(t, x, alice, 1, create(1, post(alice, "a"))))
+		identify(t, x, Identity{DID: alice, Handle: "alice.example.com", PDS: "https://old.example.com"})
+		answer := Answer{Identity: Identity{Unchecked: true, PDS: "https://new.example.com"}, Again: time.Minute}
+		if err := x.Resolve(t.Context(), unresolved(t, x)[0], answer); err != nil {
+			t.Fatal(err)
+		}
+		var handle, pds string
+		err := db.Read().QueryRowContext(t.Context(), `SELECT handle, pds FROM account WHERE did = $1`, alice).Scan(&handle, &pds)
+		if handle != "alice.example.com" || pds != "https://new.example.com" || err != nil {
+			t.Errorf("handle %q, PDS %q, %v", handle, pds, err)
+		}
+		if n, err := x.UnresolvedCount(t.Context()); n != 1 || err != nil {
+			t.Errorf("%d waiting, %v; want 1", n, err)
 		}
 	})
 }

@@ -74,16 +74,6 @@ type Commit struct {
 // Empty reports whether applying the commit does nothing.
 func (c Commit) Empty() bool { return len(c.changes) == 0 }
 
-// Split returns one commit per record, for finding the one whose data the
-// database refuses. Applying them one by one is the same as applying c.
-func (c Commit) Split() []Commit {
-	out := make([]Commit, len(c.changes))
-	for i := range c.changes {
-		out[i] = Commit{changes: c.changes[i : i+1 : i+1]}
-	}
-	return out
-}
-
 // change is the state of one record after a revision.
 type change struct {
 	kind kind
@@ -189,16 +179,17 @@ func (x *Index) read(k kind, op Op) (value, Reason, error) {
 	if _, err := syntax.ParseCID(string(op.CID)); err != nil {
 		return nil, ReasonCID, err
 	}
-	if err := atdata.Validate(op.Record); err != nil {
-		return nil, ReasonTooLarge, err
-	}
 	if err := checkText(op.Record, 0); err != nil {
 		return nil, ReasonText, err
 	}
 	if err := lexicon.ValidateRecord(x.catalog, op.Record, string(k.nsid), 0); err != nil {
 		return nil, ReasonLexicon, err
 	}
-	v, err := k.read(op.Record)
+	raw, err := encode(op.Record)
+	if err != nil || len(raw) > atdata.MAX_JSON_RECORD_SIZE {
+		return nil, ReasonTooLarge, err
+	}
+	v, err := k.read(op.Record, raw)
 	if err != nil {
 		return nil, ReasonLexicon, err
 	}

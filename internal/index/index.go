@@ -53,8 +53,9 @@ type kind struct {
 	nsid syntax.NSID
 	// key reports whether records of this type may have this key.
 	key func(syntax.RecordKey) bool
-	// read turns a record that its lexicon accepts into what is stored.
-	read func(record map[string]any) (value, error)
+	// read turns a record that its lexicon accepts, and its JSON, into what is
+	// stored.
+	read func(record map[string]any, raw []byte) (value, error)
 	// apply writes changes of this type that are in key order and name
 	// distinct records. It returns how many passed the gate.
 	apply func(b *batch, changes []change) (int64, error)

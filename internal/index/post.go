@@ -53,7 +53,7 @@ type postValue struct {
 func (p postValue) refs() []syntax.DID { return []syntax.DID{p.community} }
 
 // readPost extracts what the lexicon has found well-formed.
-func readPost(record map[string]any) (value, error) {
+func readPost(record map[string]any, raw []byte) (value, error) {
 	community, err := syntax.ParseDID(text(record, "community"))
 	if err != nil {
 		return nil, fmt.Errorf("community: %w", err)
@@ -61,10 +61,6 @@ func readPost(record map[string]any) (value, error) {
 	created, err := syntax.ParseDatetime(text(record, "createdAt"))
 	if err != nil {
 		return nil, fmt.Errorf("createdAt: %w", err)
-	}
-	raw, err := encode(record)
-	if err != nil {
-		return nil, err
 	}
 	return postValue{community: community, createdAt: created.Time().UnixMicro(), record: raw}, nil
 }

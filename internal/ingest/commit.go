@@ -1,0 +1,170 @@
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// commit writes a batch. It returns only when that is done, or ctx has ended:
+// nothing is skipped because the database is away for a while.
+func (s *source) commit(ctx context.Context, b batch) error {
+	// A host that repeats itself does not move the cursor back.
+	if s.at.cursor != nil {
+		b.cursor = max(b.cursor, *s.at.cursor)
+	}
+	if len(b.units) == 0 && time.Since(s.saved) < s.in.cfg.Limits.CursorEvery {
+		s.moved(b)
+		s.unsaved = true
+		return nil
+	}
+	if err := s.settle(ctx, b.units, b.cursor); err != nil {
+		return err
+	}
+	s.moved(b)
+	s.unsaved, s.saved = false, time.Now()
+	return nil
+}
+
+// moved notes how far the source has come.
+func (s *source) moved(b batch) {
+	s.at.cursor = &b.cursor
+	s.in.metrics.events.WithLabelValues(s.label).Add(float64(b.events))
+	var behind time.Duration
+	if !b.time.IsZero() {
+		behind = max(0, s.in.cfg.Now().Sub(b.time))
+		s.in.metrics.lag.WithLabelValues(s.label).Set(behind.Seconds())
+	}
+	s.status.set(func(st *Status) { st.Cursor, st.Behind = b.cursor, behind })
+}
+
+// settle writes units and the cursor after them. Where the database refuses
+// the data, halves are tried, in order, until the record at fault is alone.
+func (s *source) settle(ctx context.Context, units []unit, cursor int64) error {
+	err := s.persist(ctx, units, &cursor)
+	if err == nil || !store.IsBadData(err) {
+		return err
+	}
+	if len(units) > 1 {
+		middle := len(units) / 2
+		if err := s.settle(ctx, units[:middle], units[middle-1].seq); err != nil {
+			return err
+		}
+		return s.settle(ctx, units[middle:], cursor)
+	}
+	if len(units) == 0 {
+		return err // the cursor itself; cannot be, and must not be passed over
+	}
+	for _, u := range s.split(units[0]) {
+		if err := s.single(ctx, u); err != nil {
+			return err
+		}
+	}
+	return s.persist(ctx, nil, &cursor)
+}
+
+// single writes one record, or keeps it as a dead letter.
+func (s *source) single(ctx context.Context, u unit) error {
+	err := s.persist(ctx, []unit{u}, nil)
+	if err == nil || !store.IsBadData(err) {
+		return err
+	}
+	return s.bury(ctx, u, err)
+}
+
+// split makes one unit of each record of u.
+func (s *source) split(u unit) []unit {
+	type name struct{ collection, key string }
+	var out []unit
+	at := map[name]int{}
+	for _, op := range u.ops {
+		n := name{op.Collection.String(), op.RKey.String()}
+		i, seen := at[n]
+		if !seen {
+			i = len(out)
+			at[n] = i
+			out = append(out, unit{seq: u.seq, time: u.time, did: u.did, rev: u.rev})
+		}
+		out[i].ops = append(out[i].ops, op)
+	}
+	for i := range out {
+		out[i].commit, _ = s.in.cfg.Index.Prepare(u.did, u.rev, out[i].ops)
+	}
+	if u.account != nil {
+		out = append(out, unit{seq: u.seq, time: u.time, did: u.did, account: u.account})
+	}
+	return out
+}
+
+// persist writes units, and the cursor when one is given, in one transaction.
+func (s *source) persist(ctx context.Context, units []unit, cursor *int64) error {
+	var result index.Result
+	err := s.insist(ctx, func(tx *store.Tx) (err error) {
+		result, err = s.write(ctx, tx, units, cursor)
+		return err
+	})
+	if err == nil {
+		s.count(result)
+	}
+	return err
+}
+
+// insist runs a transaction until it works, its data is refused
+// (store.IsBadData), or ctx ends.
+func (s *source) insist(ctx context.Context, fn func(tx *store.Tx) error) error {
+	again := backoff{min: s.in.cfg.Limits.BackoffMin, max: s.in.cfg.Limits.BackoffMax}
+	for {
+		err := s.in.cfg.DB.Tx(ctx, fn)
+		switch {
+		case err == nil || store.IsBadData(err):
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		s.in.metrics.retries.WithLabelValues(s.label).Inc()
+		s.status.set(func(st *Status) { st.Trouble = "storage: " + err.Error() })
+		s.log.ErrorContext(ctx, "not written, trying again", "error", err)
+		if !again.wait(ctx) {
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *source) count(result index.Result) {
+	s.in.metrics.records.WithLabelValues("applied").Add(float64(result.Applied))
+	s.in.metrics.records.WithLabelValues("stale").Add(float64(result.Stale))
+	s.status.set(func(st *Status) { st.Trouble = "" })
+	if result.Unresolved {
+		s.in.resolve.poke()
+	}
+}
+
+// write is one attempt, in one transaction.
+func (s *source) write(ctx context.Context, tx *store.Tx, units []unit, cursor *int64) (index.Result, error) {
+	var commits []index.Commit
+	var accounts []index.AccountEvent
+	for _, u := range units {
+		if !u.commit.Empty() {
+			commits = append(commits, u.commit)
+		}
+		if u.account != nil {
+			accounts = append(accounts, *u.account)
+		}
+	}
+	result, err := s.in.cfg.Index.Apply(ctx, tx, commits)
+	if err != nil {
+		return index.Result{}, err
+	}
+	// After the commits: they make accounts known that events speak of.
+	changed, err := s.in.cfg.Index.ApplyAccounts(ctx, tx, accounts)
+	if err != nil {
+		return index.Result{}, err
+	}
+	result.Unresolved = result.Unresolved || changed > 0
+	if cursor == nil {
+		return result, nil
+	}
+	return result, s.savePlace(ctx, tx, place{origin: s.at.origin, cursor: cursor})
+}

@@ -1,0 +1,218 @@
+// Package ingest follows streams of the network into the index: in order per
+// repository, in batches whose rows and cursor commit together, dropping what
+// is malformed, keeping what the database refuses, and losing nothing else. It
+// also asks for the accounts that the index lacks.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/pds"
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// Repos is the kind of sources that speak com.atproto.sync.subscribeRepos: a
+// PDS or a relay.
+const Repos = "repos"
+
+// Source is a stream to follow.
+type Source struct {
+	// Kind is Repos.
+	Kind string
+	// URL is the origin of the host: https://host or, in development, http.
+	URL string
+}
+
+// Config is what an Ingester needs.
+type Config struct {
+	DB      *store.DB
+	Index   *index.Index
+	Sources []Source
+	// Stream carries WebSockets and must not limit time or size; Fetch carries
+	// small requests and must. Both are guarded clients.
+	Stream, Fetch *http.Client
+	Directory     Directory
+	Logger        *slog.Logger
+	Metrics       prometheus.Registerer
+	// Now is the clock of stored times; nil means time.Now.
+	Now    func() time.Time
+	Limits Limits
+}
+
+// Limits bound work and waiting. Zero fields take the defaults.
+type Limits struct {
+	// Frame is the largest frame that is read, in bytes; larger ones are
+	// passed over. Default 5 MiB, the network's own limit.
+	Frame int64
+	// BatchEvents and BatchWait end a batch, whichever comes first: 500, 25 ms.
+	BatchEvents int
+	BatchWait   time.Duration
+	// Pending bounds the bytes of frames between socket and database: 32 MiB.
+	Pending int64
+	// Silence is how long a stream may say nothing before it is connected to
+	// anew: 5 min. A host that is asked (Ping) must answer within Pong; it is
+	// asked after Ping without a frame: 30 s, 20 s.
+	Silence, Ping, Pong time.Duration
+	// BackoffMin and BackoffMax bound the wait between attempts to connect or
+	// to write: 500 ms, 1 min.
+	BackoffMin, BackoffMax time.Duration
+	// CursorEvery is how often the cursor is saved when nothing on the stream
+	// concerns us: 1 s.
+	CursorEvery time.Duration
+	// ResolveEvery is how often accounts that other processes met are looked
+	// for: 1 s.
+	ResolveEvery time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	setDefault(&l.Frame, 5<<20)
+	setDefault(&l.BatchEvents, 500)
+	setDefault(&l.BatchWait, 25*time.Millisecond)
+	setDefault(&l.Pending, 32<<20)
+	setDefault(&l.Silence, 5*time.Minute)
+	setDefault(&l.Ping, 30*time.Second)
+	setDefault(&l.Pong, 20*time.Second)
+	setDefault(&l.BackoffMin, 500*time.Millisecond)
+	setDefault(&l.BackoffMax, time.Minute)
+	setDefault(&l.CursorEvery, time.Second)
+	setDefault(&l.ResolveEvery, time.Second)
+	return l
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Ingester follows all sources. Only one may run on a database at a time.
+type Ingester struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	decode  cbor.DecMode
+	sources []*source
+	resolve *resolver
+}
+
+// New checks cfg and registers metrics. It does no I/O and starts nothing.
+func New(cfg Config) (*Ingester, error) {
+	switch {
+	case cfg.DB == nil || cfg.Index == nil || cfg.Directory == nil:
+		return nil, errors.New("ingest: database, index and directory are required")
+	case cfg.Stream == nil || cfg.Fetch == nil || cfg.Logger == nil || cfg.Metrics == nil:
+		return nil, errors.New("ingest: clients, logger and metrics are required")
+	case cfg.Stream.Timeout != 0:
+		return nil, errors.New("ingest: the client for streams must not have a timeout")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cfg.Limits = cfg.Limits.withDefaults()
+	cfg.Logger = cfg.Logger.With("component", "ingest")
+	mode, err := newDecMode()
+	if err != nil {
+		return nil, fmt.Errorf("ingest: %w", err)
+	}
+	m, err := newMetrics(cfg.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("ingest: register metrics: %w", err)
+	}
+	in := &Ingester{cfg: cfg, log: cfg.Logger, metrics: m, decode: mode}
+	if in.sources, err = newSources(in, cfg.Sources); err != nil {
+		return nil, err
+	}
+	in.resolve = newResolver(in)
+	return in, nil
+}
+
+// newSources reports all mistakes together.
+func newSources(in *Ingester, list []Source) ([]*source, error) {
+	var out []*source
+	var mistakes []error
+	seen := map[string]bool{}
+	for _, s := range list {
+		origin, err := sourceOrigin(s)
+		switch {
+		case err != nil:
+			mistakes = append(mistakes, fmt.Errorf("source %.200q: %w", s.URL, err))
+		case seen[origin]:
+			mistakes = append(mistakes, fmt.Errorf("source %s is named twice", origin))
+		default:
+			seen[origin] = true
+			out = append(out, newSource(in, origin))
+		}
+	}
+	return out, errors.Join(mistakes...)
+}
+
+// sourceOrigin checks a source and returns its host's origin. The address of
+// the stream itself (wss) is understood too.
+func sourceOrigin(s Source) (string, error) {
+	if s.Kind != Repos {
+		return "", fmt.Errorf("kind %.50q is unknown; %q is known", s.Kind, Repos)
+	}
+	u, err := url.Parse(strings.TrimSpace(s.URL))
+	if err != nil {
+		return "", errors.New("not a URL")
+	}
+	switch u.Scheme {
+	case "wss":
+		u.Scheme = "https"
+	case "ws":
+		u.Scheme = "http"
+	}
+	if u.Path == "/" {
+		u.Path = ""
+	}
+	u.Host = strings.ToLower(u.Host)
+	if _, err := pds.SubscribeReposURL(u.String(), nil); err != nil {
+		return "", errors.New("must be the address of a host, without a path: https://…")
+	}
+	return u.String(), nil
+}
+
+// Run follows the sources until ctx ends, then returns nil. What was not yet
+// committed is read again next time.
+func (in *Ingester) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range in.sources {
+		g.Go(func() error { s.run(ctx); return nil })
+	}
+	g.Go(func() error { in.resolve.run(ctx); return nil })
+	return g.Wait()
+}
+
+// Status tells how a source is doing.
+type Status struct {
+	URL       string
+	Connected bool
+	// Cursor is the sequence number committed last; zero before the first.
+	Cursor int64
+	// Behind is the age of the event committed last when it was committed.
+	Behind time.Duration
+	// Trouble is why it is not connected, or does not get on; empty when all is well.
+	Trouble string
+}
+
+// Status lists the sources in the order of the configuration.
+func (in *Ingester) Status() []Status {
+	var out []Status
+	for _, s := range in.sources {
+		out = append(out, s.status.get())
+	}
+	return out
+}

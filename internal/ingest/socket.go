@@ -1,0 +1,110 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// dialTimeout bounds connecting, up to the answer to the upgrade.
+const dialTimeout = 30 * time.Second
+
+var (
+	errSilence = errors.New("the host said nothing for too long")
+	errNoPong  = errors.New("the host does not answer a ping")
+)
+
+// socket reads frames from one connection.
+type socket struct {
+	conn   *websocket.Conn
+	limits Limits
+	// waiting is since when a frame is being waited for, in nanoseconds; zero
+	// while one is being handled, however long that takes.
+	waiting atomic.Int64
+	gone    atomic.Pointer[error]
+}
+
+func dial(ctx context.Context, client *http.Client, address string, limits Limits) (*socket, error) {
+	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, res, err := websocket.Dial(dialing, address, &websocket.DialOptions{HTTPClient: client})
+	if err != nil {
+		if res != nil && res.StatusCode != 0 {
+			return nil, fmt.Errorf("connect (status %d): %w", res.StatusCode, err)
+		}
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	conn.SetReadLimit(-1) // read sees to that, without losing the connection
+	return &socket{conn: conn, limits: limits}, nil
+}
+
+// read returns the next frame. One that is too large is read past and comes
+// back as a *dropError; the next frame is not affected.
+func (s *socket) read(ctx context.Context) ([]byte, error) {
+	reading, cancel := context.WithTimeoutCause(ctx, s.limits.Silence, errSilence)
+	defer cancel()
+	s.waiting.Store(time.Now().UnixNano())
+	defer s.waiting.Store(0)
+	kind, r, err := s.conn.Reader(reading)
+	if err != nil {
+		return nil, s.failure(reading, err)
+	}
+	frame, err := io.ReadAll(io.LimitReader(r, s.limits.Frame+1))
+	if err == nil && int64(len(frame)) > s.limits.Frame {
+		if _, err = io.Copy(io.Discard, r); err == nil {
+			return nil, dropped(reasonOversize, fmt.Errorf("frame over %d bytes", s.limits.Frame))
+		}
+	}
+	if err != nil {
+		return nil, s.failure(reading, err)
+	}
+	if kind != websocket.MessageBinary {
+		return nil, dropped(reasonFrame, errors.New("text frame"))
+	}
+	return frame, nil
+}
+
+// failure says why a read ended.
+func (s *socket) failure(ctx context.Context, err error) error {
+	if gone := s.gone.Load(); gone != nil {
+		return *gone
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return fmt.Errorf("read: %w", err)
+}
+
+// watch asks a silent host whether it is still there, until ctx ends.
+func (s *socket) watch(ctx context.Context) {
+	ticker := time.NewTicker(s.limits.Ping / 2)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		since := s.waiting.Load()
+		if since == 0 || time.Since(time.Unix(0, since)) < s.limits.Ping {
+			continue
+		}
+		asking, cancel := context.WithTimeout(ctx, s.limits.Pong)
+		err := s.conn.Ping(asking)
+		cancel()
+		if err != nil && ctx.Err() == nil && s.waiting.Load() == since {
+			s.gone.Store(&errNoPong)
+			s.close()
+			return
+		}
+	}
+}
+
+// close ends the connection at once; a read that waits returns.
+func (s *socket) close() { _ = s.conn.CloseNow() }

@@ -1,0 +1,210 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/pds"
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// saveTimeout bounds saving the cursor when stopping.
+const saveTimeout = 5 * time.Second
+
+// source follows one stream. It is used by one goroutine.
+type source struct {
+	in     *Ingester
+	url    string // origin
+	label  string // in metrics
+	log    *slog.Logger
+	status board
+	retry  backoff // of connecting
+	drops  rate.Sometimes
+
+	loaded bool
+	at     place
+	// unsaved tells that at.cursor is ahead of what is stored, since saved.
+	unsaved bool
+	saved   time.Time
+}
+
+func newSource(in *Ingester, origin string) *source {
+	label := origin
+	if u, err := url.Parse(origin); err == nil {
+		label = u.Host
+	}
+	s := &source{
+		in: in, url: origin, label: label, log: in.log.With("source", label),
+		retry: backoff{min: in.cfg.Limits.BackoffMin, max: in.cfg.Limits.BackoffMax},
+		drops: rate.Sometimes{First: 1, Interval: 10 * time.Second},
+	}
+	s.status.set(func(st *Status) { st.URL = origin })
+	in.metrics.connected.WithLabelValues(label).Set(0)
+	return s
+}
+
+// run connects again and again until ctx ends.
+func (s *source) run(ctx context.Context) {
+	for {
+		err := s.session(ctx)
+		s.in.metrics.connected.WithLabelValues(s.label).Set(0)
+		if ctx.Err() != nil {
+			s.status.set(func(st *Status) { st.Connected = false })
+			return
+		}
+		s.in.metrics.reconnects.WithLabelValues(s.label).Inc()
+		s.status.set(func(st *Status) { st.Connected, st.Trouble = false, err.Error() })
+		s.react(ctx, err)
+		if !s.retry.wait(ctx) {
+			return
+		}
+	}
+}
+
+// react logs why a connection ended, and takes a host at its word that the
+// cursor is none of its own.
+func (s *source) react(ctx context.Context, err error) {
+	var said *infoError
+	switch {
+	case errors.As(err, &said) && said.Name == "FutureCursor":
+		s.at = startOf(s.at.origin)
+		s.in.metrics.gaps.WithLabelValues(s.label).Inc()
+		s.log.WarnContext(ctx, "host does not know the cursor, it must have been rebuilt; starting over")
+	case errors.Is(err, errSilence):
+		s.log.DebugContext(ctx, "stream is silent, connecting anew")
+	default:
+		s.log.WarnContext(ctx, "stream ended", "error", err)
+	}
+}
+
+// session is one connection, from the cursor to its end. It always returns an
+// error.
+func (s *source) session(ctx context.Context) error {
+	if !s.loaded {
+		p, err := s.loadPlace(ctx)
+		if err != nil {
+			return err
+		}
+		s.at, s.loaded = p, true
+	}
+	address, err := pds.SubscribeReposURL(s.url, s.at.cursor)
+	if err != nil {
+		return err
+	}
+	conn, err := dial(ctx, s.in.cfg.Stream, address, s.in.cfg.Limits)
+	if err != nil {
+		return err
+	}
+	defer conn.close()
+	s.in.metrics.connected.WithLabelValues(s.label).Set(1)
+	s.status.set(func(st *Status) { st.Connected, st.Trouble = true, "" })
+	s.log.InfoContext(ctx, "following stream", "host_is", s.at.origin)
+	return s.follow(ctx, conn)
+}
+
+// arrival is an event on its way from the socket to a batch.
+type arrival struct {
+	event event
+	size  int64
+}
+
+// follow moves events from the socket to the index until the connection ends.
+func (s *source) follow(ctx context.Context, conn *socket) error {
+	reading, cancel := context.WithCancel(ctx)
+	arrivals := make(chan arrival, s.in.cfg.Limits.BatchEvents)
+	pending := semaphore.NewWeighted(s.in.cfg.Limits.Pending)
+	ended := make(chan error, 1)
+	watched := make(chan struct{})
+	go func() { defer close(watched); conn.watch(reading) }()
+	go func() {
+		defer close(arrivals)
+		ended <- s.readAll(reading, conn, arrivals, pending)
+	}()
+	err := s.index(ctx, arrivals, pending)
+	cancel()
+	conn.close()
+	<-watched
+	if readErr := <-ended; err == nil {
+		err = readErr
+	}
+	s.saveLast(ctx)
+	return err
+}
+
+// readAll reads frames until the connection ends. It waits while too much is
+// pending, and so does the host.
+func (s *source) readAll(ctx context.Context, conn *socket, to chan<- arrival, pending *semaphore.Weighted) error {
+	for {
+		frame, err := conn.read(ctx)
+		var e event
+		if err == nil {
+			e, err = decodeFrame(s.in.decode, frame)
+		}
+		if err := s.passOver(ctx, err); err != nil {
+			return err
+		}
+		if e.seq <= 0 {
+			continue // nothing, not even a place in the stream
+		}
+		a := arrival{event: e, size: min(int64(len(frame)), s.in.cfg.Limits.Pending)}
+		if err := pending.Acquire(ctx, a.size); err != nil {
+			return err
+		}
+		select {
+		case to <- a:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// passOver counts what can be passed over and returns what ends the stream.
+func (s *source) passOver(ctx context.Context, err error) error {
+	var drop *dropError
+	var said *infoError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &drop):
+		s.drop(ctx, "", index.Drop{Reason: drop.reason, Err: drop.cause})
+		return nil
+	case errors.As(err, &said) && !said.Final:
+		if said.Name == "OutdatedCursor" {
+			s.in.metrics.gaps.WithLabelValues(s.label).Inc()
+		}
+		s.log.WarnContext(ctx, "host has a word about the stream", "name", said.Name, "message", said.Message)
+		return nil
+	}
+	return err
+}
+
+// drop counts what was dropped and logs a sample.
+func (s *source) drop(ctx context.Context, repo string, d index.Drop) {
+	s.in.metrics.drop(d.Reason)
+	s.drops.Do(func() {
+		s.log.InfoContext(ctx, "dropped, this one among others", "reason", d.Reason, "repo", repo,
+			"collection", short(d.Collection.String()), "key", short(d.RKey.String()), "error", d.Err)
+	})
+}
+
+// saveLast saves a cursor that no batch has saved, also while stopping.
+func (s *source) saveLast(ctx context.Context) {
+	if !s.unsaved {
+		return
+	}
+	saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	err := s.in.cfg.DB.Tx(saving, func(tx *store.Tx) error { return s.savePlace(saving, tx, s.at) })
+	if err != nil {
+		s.log.WarnContext(ctx, "cursor not saved, some events will be read again", "error", err)
+		return
+	}
+	s.unsaved = false
+}

@@ -1,0 +1,104 @@
+package ingest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/atoll-social/atoll/internal/pds"
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// The kinds of hosts that speak subscribeRepos.
+const (
+	originPDS   = "pds"
+	originRelay = "relay"
+)
+
+// probeTimeout bounds asking a host what it is.
+const probeTimeout = 15 * time.Second
+
+// place is where reading a source goes on.
+type place struct {
+	origin string // originPDS or originRelay
+	// cursor is the sequence number seen last; nil means from now on.
+	cursor *int64
+}
+
+// startOf is where reading begins: a PDS is small and belongs to the
+// configuration, so all that it has; a relay carries the whole network, so
+// what happens from now on.
+func startOf(origin string) place {
+	if origin == originPDS {
+		return place{origin: origin, cursor: new(int64)}
+	}
+	return place{origin: origin}
+}
+
+// loadPlace reads where the source stands, or finds out what the host is.
+func (s *source) loadPlace(ctx context.Context) (place, error) {
+	var p place
+	var cursor sql.NullInt64
+	err := s.in.cfg.DB.Read().QueryRowContext(ctx,
+		`SELECT origin_kind, cursor FROM ingest_source WHERE url = $1`, s.url).Scan(&p.origin, &cursor)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return s.probe(ctx)
+	case err != nil:
+		return place{}, fmt.Errorf("read the cursor: %w", err)
+	}
+	if cursor.Valid {
+		p.cursor = &cursor.Int64
+	}
+	return p, nil
+}
+
+// probe asks the host whether it is a PDS. Only an answer counts: a host that
+// is down must not be taken for a relay, whose past is skipped.
+func (s *source) probe(ctx context.Context) (place, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	client, err := pds.New(pds.Config{Origin: s.url, HTTP: s.in.cfg.Fetch})
+	if err != nil {
+		return place{}, err
+	}
+	_, err = client.DescribeServer(ctx)
+	var refused *pds.Error
+	switch {
+	case err == nil:
+		return startOf(originPDS), nil
+	case errors.As(err, &refused) && isAbsent(refused.Status):
+		return startOf(originRelay), nil
+	}
+	return place{}, fmt.Errorf("ask the host what it is: %w", err)
+}
+
+// isAbsent reports that a host does not have a method.
+func isAbsent(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// savePlace writes where the source stands in the caller's transaction.
+func (s *source) savePlace(ctx context.Context, tx *store.Tx, p place) error {
+	var cursor any
+	if p.cursor != nil {
+		cursor = *p.cursor
+	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO ingest_source (url, kind, origin_kind, cursor, updated_at)
+		VALUES (CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS BIGINT), CAST($5 AS BIGINT))
+		ON CONFLICT (url) DO UPDATE SET
+		    origin_kind = excluded.origin_kind, cursor = excluded.cursor, updated_at = excluded.updated_at`,
+		s.url, Repos, p.origin, cursor, store.Micros(s.in.cfg.Now()))
+	if err != nil {
+		return fmt.Errorf("save the cursor: %w", err)
+	}
+	return nil
+}
