@@ -1,0 +1,129 @@
+// Package login proves who somebody is, through their own server: it starts a
+// sign-in, binds it to the browser that started it, and turns the way back into
+// a signed-in device, a neutral refusal, or an error that says what to do.
+package login
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	sdk "github.com/bluesky-social/indigo/atproto/identity"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/httpserver"
+	"github.com/atoll-social/atoll/internal/identity"
+	"github.com/atoll-social/atoll/internal/session"
+	"github.com/atoll-social/atoll/oauth/client"
+)
+
+// Config is what a Service works with.
+type Config struct {
+	// Client signs members in. Its Attempts must be an *Attempts of this
+	// package, its BeforePush should be PushLimit.Wait.
+	Client   *client.Client
+	Attempts *Attempts
+	Sessions *session.Manager
+	// Directory finds the handle to show for an account.
+	Directory interface {
+		LookupDID(ctx context.Context, did syntax.DID) (*sdk.Identity, error)
+	}
+	Cookies session.Cookies
+	// Origin is the instance's own, such as https://example.org.
+	Origin string
+	// Limit is how many sign-ins one address may begin, and how many callbacks
+	// it may send; zero means bursts of 30 and one more every two seconds. Its
+	// network has sixteen times as much.
+	Limit  httpserver.LimiterConfig
+	Logger *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Service signs members in. It is safe for concurrent use.
+type Service struct {
+	cfg       Config
+	starts    *httpserver.AddrLimiter
+	callbacks *httpserver.AddrLimiter
+	log       *slog.Logger
+	now       func() time.Time
+}
+
+// New checks cfg and returns a Service. It does no I/O.
+func New(cfg Config) (*Service, error) {
+	if cfg.Client == nil || cfg.Attempts == nil || cfg.Sessions == nil || cfg.Directory == nil || cfg.Logger == nil || cfg.Origin == "" {
+		return nil, errors.New("login: Client, Attempts, Sessions, Directory, Origin and Logger are required")
+	}
+	if cfg.Limit == (httpserver.LimiterConfig{}) {
+		cfg.Limit = httpserver.LimiterConfig{Every: 2 * time.Second, Burst: 30}
+	}
+	starts, err := httpserver.NewAddrLimiter(cfg.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("login: %w", err)
+	}
+	callbacks, err := httpserver.NewAddrLimiter(cfg.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("login: %w", err)
+	}
+	s := &Service{cfg: cfg, starts: starts, callbacks: callbacks, log: cfg.Logger.With("component", "login"), now: cfg.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	return s, nil
+}
+
+// Start is a member who wants to sign in.
+type Start struct {
+	// Identifier is what they typed: a handle, a DID, or their server's address.
+	Identifier string
+	// ReturnTo is where they want to be afterwards; see the function ReturnTo.
+	ReturnTo string
+	Addr     netip.Addr
+	// Cookies are those of the request.
+	Cookies []*http.Cookie
+}
+
+// Started is what the browser gets.
+type Started struct {
+	// URL is the member's server's sign-in page.
+	URL string
+	// Cookies are to be set: the attempt's binding, and removals of bindings
+	// that are too many.
+	Cookies []*http.Cookie
+}
+
+// Start begins a sign-in. Every error is a fault that says what to do, but for
+// those of the context. Nothing is stored when it fails.
+func (s *Service) Start(ctx context.Context, in Start) (Started, error) {
+	input, err := identity.ParseInput(in.Identifier)
+	if err != nil {
+		return Started{}, explain(err)
+	}
+	if wait, ok := s.starts.Allow(in.Addr); !ok {
+		return Started{}, httpserver.Limited(wait)
+	}
+	shown := shownBindings(s.cfg.Cookies, in.Cookies)
+	if len(shown) > 0 {
+		if err := s.cfg.Attempts.markOpened(ctx, shown[max(0, len(shown)-maxBindings):]); err != nil {
+			return Started{}, explain(err)
+		}
+	}
+	binding := newBinding(s.now())
+	state, err := json.Marshal(appState{
+		ReturnTo: ReturnTo(in.ReturnTo, s.cfg.Origin), Binding: hashBinding(binding), Origin: session.Origin(in.Addr),
+	})
+	if err != nil {
+		return Started{}, explain(err)
+	}
+	started, err := s.cfg.Client.Start(ctx, client.StartParams{Account: input.Account, Server: input.Server, AppState: state})
+	if err != nil {
+		return Started{}, explain(err)
+	}
+	cookies := append(makeRoom(s.cfg.Cookies, shown), bindingCookie(s.cfg.Cookies, started.State, binding))
+	return Started{URL: started.URL, Cookies: cookies}, nil
+}

@@ -1,0 +1,13 @@
+package login
+
+import "strings"
+
+// Scope is what members are asked for: who they are, and to write the records
+// that Atoll writes for them. Nothing else, and nothing for later; a record
+// type that Atoll begins to write gets a line here.
+func Scope() string {
+	return strings.Join([]string{
+		"atproto",
+		"repo:social.coves.community.postv2?action=create",
+	}, " ")
+}
