@@ -72,9 +72,9 @@ func IsTransient(err error) bool {
 
 // shouldRetry reports whether nothing happened and the engine asks to begin
 // again: another process has SQLite's lock, PostgreSQL chose a victim, or the
-// connection turned out to be broken before the statement was sent.
+// connection turned out to be broken before the transaction began.
 func shouldRetry(err error) bool {
-	if errors.Is(err, driver.ErrBadConn) {
+	if errors.Is(err, errIdleBroken) {
 		return true
 	}
 	if code, ok := postgresCode(err); ok {
@@ -82,6 +82,18 @@ func shouldRetry(err error) bool {
 	}
 	code, _ := sqliteCode(err)
 	return code&0xff == sqlite3.SQLITE_BUSY
+}
+
+// errIdleBroken marks the failure to begin on a connection from the pool.
+var errIdleBroken = errors.New("the connection broke while it was idle")
+
+// brokeWhileIdle reports whether a failed BEGIN says that the server has ended
+// the connection since it was used last, as every restart does.
+func brokeWhileIdle(err error) bool {
+	if code, ok := postgresCode(err); ok {
+		return hasClass(code, "57P")
+	}
+	return errors.Is(err, driver.ErrBadConn)
 }
 
 // postgresCode returns the SQLSTATE of what the server said.

@@ -16,8 +16,8 @@ import (
 	"github.com/atoll-social/atoll/internal/store/storetest"
 )
 
-// exec runs statements, each in a transaction of its own.
-func exec(t *testing.T, db *store.DB, statement string, args ...any) {
+// mustExec runs a statement in a transaction of its own.
+func mustExec(t *testing.T, db *store.DB, statement string, args ...any) {
 	t.Helper()
 	err := db.Tx(t.Context(), func(tx *store.Tx) error {
 		_, err := tx.ExecContext(t.Context(), statement, args...)
@@ -76,9 +76,9 @@ func TestTypesComeBackAsTheyWent(t *testing.T) {
 		{"", sql.NullInt64{}, sql.NullBool{}, nil, sql.NullFloat64{}},
 	}
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		exec(t, db, thing)
+		mustExec(t, db, thing)
 		for _, want := range rows {
-			exec(t, db, `INSERT INTO thing (id, n, flag, body, score) VALUES ($1, $2, $3, $4, $5)`,
+			mustExec(t, db, `INSERT INTO thing (id, n, flag, body, score) VALUES ($1, $2, $3, $4, $5)`,
 				want.ID, want.N, want.Flag, want.Body, want.Score)
 			var got row
 			err := db.Read().QueryRowContext(t.Context(), `SELECT id, n, flag, body, score FROM thing WHERE id = $1`, want.ID).
@@ -102,8 +102,8 @@ func TestTypesComeBackAsTheyWent(t *testing.T) {
 func TestBooleansWorkAsConditions(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		exec(t, db, thing)
-		exec(t, db, `INSERT INTO thing (id, flag) VALUES ('yes', true), ('no', false), ('maybe', NULL)`)
+		mustExec(t, db, thing)
+		mustExec(t, db, `INSERT INTO thing (id, flag) VALUES ('yes', true), ('no', false), ('maybe', NULL)`)
 		for query, want := range map[string][]string{
 			`SELECT id FROM thing WHERE flag`:                                                {"yes"},
 			`SELECT id FROM thing WHERE NOT flag`:                                            {"no"},
@@ -132,10 +132,10 @@ func TestCollateCOrdersByBytes(t *testing.T) {
 	want := slices.Clone(words)
 	slices.Sort(want)
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		exec(t, db, `CREATE TABLE word (text TEXT COLLATE "C" NOT NULL PRIMARY KEY, plain TEXT NOT NULL)`)
-		exec(t, db, `CREATE INDEX word_plain ON word (plain collate "C")`)
+		mustExec(t, db, `CREATE TABLE word (text TEXT COLLATE "C" NOT NULL PRIMARY KEY, plain TEXT NOT NULL)`)
+		mustExec(t, db, `CREATE INDEX word_plain ON word (plain collate "C")`)
 		for _, w := range words {
-			exec(t, db, `INSERT INTO word (text, plain) VALUES ($1, $1)`, w)
+			mustExec(t, db, `INSERT INTO word (text, plain) VALUES ($1, $1)`, w)
 		}
 		for _, query := range []string{
 			`SELECT text FROM word ORDER BY text`,
@@ -172,8 +172,8 @@ func TestCastsKeepTheValue(t *testing.T) {
 	t.Parallel()
 	body := []byte{0, 1, 0xff, 'x'}
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		exec(t, db, thing)
-		exec(t, db, `WITH v (id, n, flag, body) AS (
+		mustExec(t, db, thing)
+		mustExec(t, db, `WITH v (id, n, flag, body) AS (
 				VALUES (CAST($1 AS TEXT), CAST($2 AS BIGINT), CAST($3 AS BOOLEAN), CAST($4 AS BYTEA)))
 			INSERT INTO thing (id, n, flag, body) SELECT id, n, flag, body FROM v WHERE true`, "007", int64(7), true, body)
 		var id string
@@ -195,8 +195,8 @@ func TestCastsKeepTheValue(t *testing.T) {
 func TestIsNullTestsOfParameters(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		exec(t, db, thing)
-		exec(t, db, `INSERT INTO thing (id, n) VALUES ('a', 1), ('b', 2)`)
+		mustExec(t, db, thing)
+		mustExec(t, db, `INSERT INTO thing (id, n) VALUES ('a', 1), ('b', 2)`)
 		const query = `SELECT id FROM thing WHERE CAST($1 AS BIGINT) IS NULL OR n = $1 ORDER BY id`
 		if got := column(t, db.Read(), query, nil); !slices.Equal(got, []string{"a", "b"}) {
 			t.Errorf("without a filter: %v, want [a b]", got)
@@ -210,7 +210,7 @@ func TestIsNullTestsOfParameters(t *testing.T) {
 func TestUpsertsReturnRows(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		exec(t, db, thing)
+		mustExec(t, db, thing)
 		const upsert = `INSERT INTO thing (id, n) SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT) WHERE true
 			ON CONFLICT (id) DO UPDATE SET n = thing.n + excluded.n WHERE thing.n < 100 RETURNING n`
 		for i, want := range []int64{60, 120} {
@@ -235,7 +235,7 @@ func TestUpsertsReturnRows(t *testing.T) {
 func TestRowsAffected(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		exec(t, db, thing)
+		mustExec(t, db, thing)
 		for i, want := range []int64{1, 0} {
 			err := db.Tx(t.Context(), func(tx *store.Tx) error {
 				res, err := tx.ExecContext(t.Context(), `INSERT INTO thing (id) VALUES ($1) ON CONFLICT (id) DO NOTHING`, "a")
@@ -257,8 +257,8 @@ func TestRowsAffected(t *testing.T) {
 func TestRowValuePaging(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		exec(t, db, `CREATE TABLE page_test (at BIGINT NOT NULL, uri TEXT COLLATE "C" NOT NULL, PRIMARY KEY (at, uri))`)
-		exec(t, db, `INSERT INTO page_test (at, uri) VALUES (1, 'a'), (2, 'B'), (2, 'a'), (2, 'b'), (3, 'a')`)
+		mustExec(t, db, `CREATE TABLE page_test (at BIGINT NOT NULL, uri TEXT COLLATE "C" NOT NULL, PRIMARY KEY (at, uri))`)
+		mustExec(t, db, `INSERT INTO page_test (at, uri) VALUES (1, 'a'), (2, 'B'), (2, 'a'), (2, 'b'), (3, 'a')`)
 		var pages []string
 		at, uri := int64(math.MaxInt64), ""
 		for range 10 {
@@ -279,9 +279,9 @@ func TestRowValuePaging(t *testing.T) {
 func TestPartialIndexes(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		exec(t, db, thing)
-		exec(t, db, `CREATE UNIQUE INDEX thing_flagged ON thing (n) WHERE flag`)
-		exec(t, db, `INSERT INTO thing (id, n, flag) VALUES ('a', 1, true), ('b', 1, false), ('c', 1, false)`)
+		mustExec(t, db, thing)
+		mustExec(t, db, `CREATE UNIQUE INDEX thing_flagged ON thing (n) WHERE flag`)
+		mustExec(t, db, `INSERT INTO thing (id, n, flag) VALUES ('a', 1, true), ('b', 1, false), ('c', 1, false)`)
 		err := db.Tx(t.Context(), func(tx *store.Tx) error {
 			_, err := tx.ExecContext(t.Context(), `INSERT INTO thing (id, n, flag) VALUES ('d', 1, true)`)
 			return err
@@ -295,7 +295,7 @@ func TestPartialIndexes(t *testing.T) {
 func TestBadTextIsRefusedAlike(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		exec(t, db, thing)
+		mustExec(t, db, thing)
 		type named string
 		bad := "\xff"
 		for name, arg := range map[string]any{
@@ -376,8 +376,8 @@ func TestListPadsToPowersOfTwo(t *testing.T) {
 func TestListSelectsExactlyItsValues(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		exec(t, db, thing)
-		exec(t, db, `INSERT INTO thing (id) VALUES ('a'), ('b'), ('c'), ('d')`)
+		mustExec(t, db, thing)
+		mustExec(t, db, `INSERT INTO thing (id) VALUES ('a'), ('b'), ('c'), ('d')`)
 		for _, values := range [][]string{{}, {"a"}, {"c", "a", "x"}, {"a", "b", "c", "d", "e"}} {
 			in, args := store.List(1, values)
 			got := column(t, db.Read(), `SELECT id FROM thing WHERE id IN `+in+` ORDER BY id`, args...)

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -17,7 +16,7 @@ const (
 	commitFor     = 30 * time.Second       // a COMMIT that gets no answer
 	retryPauseMin = 2 * time.Millisecond   // doubles with every attempt
 	retryPauseMax = 250 * time.Millisecond // and is spread by half
-	badConnTries  = 3                      // for connections that broke while idle
+	maxBroken     = 50                     // connections that broke while idle; the pool may be full of them
 )
 
 // Tx is a running transaction. As on PostgreSQL, on both engines: after a
@@ -47,13 +46,14 @@ func (db *DB) retry(ctx context.Context, attempt func() error) error {
 	broken := 0
 	for {
 		err := attempt()
-		if err == nil || !shouldRetry(err) || ctx.Err() != nil {
+		if err == nil || !shouldRetry(err) {
 			return err
 		}
-		if errors.Is(err, driver.ErrBadConn) {
-			if broken++; broken == badConnTries {
+		if errors.Is(err, errIdleBroken) {
+			if broken++; broken == maxBroken {
 				return err
 			}
+			continue // the next one may be good; waiting makes none better
 		}
 		wait := pause/2 + rand.N(pause)
 		if time.Now().Add(wait).After(deadline) {
@@ -63,7 +63,7 @@ func (db *DB) retry(ctx context.Context, attempt func() error) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return errors.Join(ctx.Err(), err)
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		case <-timer.C:
 		}
 		pause = min(2*pause, retryPauseMax)
@@ -86,6 +86,9 @@ func (db *DB) once(ctx context.Context, fn func(tx *Tx) error) error {
 	sqlTx, err := conn.BeginTx(own, &sql.TxOptions{Isolation: db.isolation()})
 	if !beginning() && err == nil {
 		err = errors.Join(ctx.Err(), ignoreDone(sqlTx.Rollback()))
+	}
+	if err != nil && brokeWhileIdle(err) {
+		err = fmt.Errorf("%w: %w", errIdleBroken, err)
 	}
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)

@@ -75,7 +75,7 @@ var shared = sync.OnceValues(func() (_ *server, err error) {
 func newPostgres(t testing.TB) string {
 	t.Helper()
 	s := sharedServer(t)
-	return s.create(t, "TEMPLATE "+s.template+s.strategy)
+	return s.create(t, "TEMPLATE "+s.template)
 }
 
 // CreateDatabase makes a PostgreSQL database with options of CREATE DATABASE,
@@ -97,7 +97,7 @@ func sharedServer(t testing.TB) *server {
 func (s *server) create(t testing.TB, options string) (url string) {
 	t.Helper()
 	name := fmt.Sprintf("atoll_test_%x_%s", time.Now().Unix(), strings.ToLower(rand.Text()[:12]))
-	if _, err := s.admin.ExecContext(t.Context(), `CREATE DATABASE `+name+` `+options); err != nil {
+	if _, err := s.admin.ExecContext(t.Context(), `CREATE DATABASE `+name+` `+options+s.strategy); err != nil {
 		t.Fatalf("create the test's database: %v", err)
 	}
 	t.Cleanup(func() {
@@ -133,7 +133,7 @@ func (s *server) makeTemplate(ctx context.Context) error {
 	if err := dropStale(ctx, conn); err != nil {
 		return err
 	}
-	for _, statement := range []string{`DROP DATABASE IF EXISTS ` + s.template, `CREATE DATABASE ` + s.template + ` TEMPLATE template0 ENCODING 'UTF8'`} {
+	for _, statement := range []string{`DROP DATABASE IF EXISTS ` + s.template, `CREATE DATABASE ` + s.template + ` TEMPLATE template0 ENCODING 'UTF8'` + s.strategy} {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
 			return err
 		}

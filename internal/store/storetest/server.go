@@ -20,8 +20,14 @@ import (
 	"time"
 )
 
-// folderPrefix begins the names of the servers' folders.
-const folderPrefix = "atoll-postgres-"
+// The names of our folders begin with these.
+const (
+	serverPrefix = "atoll-postgres-"
+	sqlitePrefix = "atoll-sqlite-"
+)
+
+// abandonedAfter is when a folder of ours counts as left behind.
+const abandonedAfter = 24 * time.Hour
 
 // startFor is how long a server may take to answer.
 const startFor = 30 * time.Second
@@ -40,10 +46,10 @@ cd / && rm -rf "$folder"
 `
 
 // StartPostgres starts a throw-away PostgreSQL server on a free loopback port,
-// in a new folder in dir ("" means the system's folder for temporary files). It
-// has one user and a random password, both in the URL, and doesn't sync to the
-// disk. It ends with stop, or when the calling process does. Keep stop: a server
-// whose stop is garbage ends, too.
+// in a new folder in dir ("" means where it is fastest). It has one user and a
+// random password, both in the URL, and doesn't sync to the disk. It ends with
+// stop, or when the calling process does. Keep stop: a server whose stop is
+// garbage ends, too.
 //
 // The machine's own binaries are used. As root, the server runs as "postgres"
 // or "nobody", who must be able to enter dir.
@@ -53,7 +59,7 @@ func StartPostgres(ctx context.Context, dir string) (url string, stop func() err
 		return "", nil, err
 	}
 	if dir == "" {
-		dir = os.TempDir()
+		dir = fastFolder()
 	}
 	removeStale(dir)
 	var problems []error
@@ -72,7 +78,7 @@ func start(ctx context.Context, bin, dir string) (address string, stop func() er
 	if err != nil {
 		return "", nil, err
 	}
-	folder, err := os.MkdirTemp(dir, folderPrefix)
+	folder, err := os.MkdirTemp(dir, serverPrefix)
 	if err != nil {
 		return "", nil, err
 	}
@@ -134,7 +140,7 @@ func supervise(bin, folder, port string, attributes *syscall.SysProcAttr) (stop 
 	settings := []string{
 		"listen_addresses=127.0.0.1", "port=" + port, "unix_socket_directories=",
 		"fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0",
-		"max_connections=200", "shared_buffers=64MB", "max_wal_size=2GB", "checkpoint_timeout=1h",
+		"max_connections=200", "deadlock_timeout=100ms", "shared_buffers=64MB", "max_wal_size=2GB", "checkpoint_timeout=1h",
 		"log_min_messages=fatal", "log_min_error_statement=panic",
 	}
 	args := []string{"-c", supervisor, "supervisor", folder,
@@ -251,13 +257,14 @@ func executable(path string) bool {
 	return err == nil && !info.IsDir() && info.Mode().Perm()&0o111 != 0
 }
 
-// removeStale removes folders whose supervisor was killed, too: old ones whose
-// server doesn't run. Anything doubtful stays.
+// removeStale removes what killed tests left behind: old folders of SQLite
+// files, and of servers that don't run. Anything doubtful stays.
 func removeStale(dir string) {
-	folders, _ := filepath.Glob(filepath.Join(dir, folderPrefix+"*"))
-	for _, folder := range folders {
+	servers, _ := filepath.Glob(filepath.Join(dir, serverPrefix+"*"))
+	files, _ := filepath.Glob(filepath.Join(dir, sqlitePrefix+"*"))
+	for _, folder := range append(servers, files...) {
 		info, err := os.Stat(folder)
-		if err != nil || time.Since(info.ModTime()) < time.Hour {
+		if err != nil || time.Since(info.ModTime()) < abandonedAfter {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(folder, "data", "postmaster.pid"))

@@ -39,7 +39,7 @@ func EachEmpty(t *testing.T, fn func(t *testing.T, cfg store.Config)) {
 	for _, engine := range engines {
 		t.Run(string(engine), func(t *testing.T) {
 			t.Parallel()
-			cfg := store.Config{Path: filepath.Join(t.TempDir(), "atoll.db")}
+			cfg := store.Config{Path: newPath(t)}
 			if engine == store.Postgres {
 				cfg = store.Config{URL: CreateDatabase(t, "TEMPLATE template0")}
 			}
@@ -65,7 +65,7 @@ func NewConfig(t testing.TB, engine store.Engine) store.Config {
 	if err != nil {
 		t.Fatalf("make the SQLite template: %v", err)
 	}
-	path := filepath.Join(t.TempDir(), "atoll.db")
+	path := newPath(t)
 	if err := os.WriteFile(path, image, 0o600); err != nil {
 		t.Fatalf("copy the SQLite template: %v", err)
 	}
@@ -89,7 +89,7 @@ func Open(t testing.TB, cfg store.Config) *store.DB {
 
 // sqliteImage is a migrated database file, made once for the process.
 var sqliteImage = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "atoll-sqlite-template-")
+	dir, err := os.MkdirTemp(fastFolder(), sqlitePrefix)
 	if err != nil {
 		return nil, err
 	}
