@@ -36,10 +36,6 @@ func Chain(h http.Handler, middleware ...Middleware) http.Handler {
 	return h
 }
 
-// ErrMethodNotAllowed is in the error that Routes renders for a known path
-// with a method that it does not take; its status is 405.
-var ErrMethodNotAllowed = errors.New("method not allowed")
-
 // PanicError is what a handler's panic becomes. It is an internal error.
 type PanicError struct {
 	Value any
@@ -57,7 +53,7 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Valu
 func Handler(render func(w http.ResponseWriter, r *http.Request, err error), h HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w, r, rec := observe(w, r)
-		rec.route(r)
+		defer rec.route(r) // after the muxes inside, which know better
 		if err := call(h, w, r); err != nil {
 			rec.fail(w, r, render, err)
 		}

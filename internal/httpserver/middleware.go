@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"time"
 
@@ -86,38 +85,6 @@ func Recover(render Renderer) Middleware {
 	}
 }
 
-// Routes serves a mux, notes which pattern was matched, and renders what the
-// mux itself would answer in plain text: unknown paths and wrong methods.
-func Routes(mux *http.ServeMux, render Renderer) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w, r, rec := observe(w, r)
-		if own, pattern := mux.Handler(r); pattern == "" {
-			if err := refusal(own, w, r); err != nil {
-				rec.fail(w, r, render, err)
-				return
-			}
-		}
-		mux.ServeHTTP(w, r)
-		rec.route(r)
-	})
-}
-
-// refusal returns the error behind an answer that the mux makes by itself, nil
-// for its redirects.
-func refusal(own http.Handler, w http.ResponseWriter, r *http.Request) error {
-	probe := httptest.NewRecorder()
-	own.ServeHTTP(probe, r)
-	switch probe.Code {
-	case http.StatusNotFound:
-		return fault.New(fault.NotFound, "There is nothing at this address.")
-	case http.StatusMethodNotAllowed:
-		w.Header().Set("Allow", probe.Header().Get("Allow"))
-		return fault.Wrap(fault.Invalid, ErrMethodNotAllowed, "This address does not take requests of this kind.").
-			WithCode("MethodNotAllowed")
-	}
-	return nil
-}
-
 // MaxBody bounds request bodies. Reading more than limit bytes fails with
 // *http.MaxBytesError, at once when the declared length is over it, which
 // Handler answers with 413. A route may set a lower limit of its own.
@@ -127,7 +94,9 @@ func MaxBody(limit int64) Middleware {
 			switch {
 			case r.Body == nil || r.Body == http.NoBody:
 			case r.ContentLength > limit:
-				w.Header().Set("Connection", "close") // the rest is not read
+				if r.ProtoMajor == 1 {
+					w.Header().Set("Connection", "close") // the rest is not read
+				}
 				r.Body = &refusedBody{limit}
 			default:
 				r.Body = http.MaxBytesReader(innermost(w), r.Body, limit)

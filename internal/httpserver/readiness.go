@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,13 +28,19 @@ type Probe func(ctx context.Context) error
 // is served.
 type Readiness struct {
 	logger   *slog.Logger
-	gauge    *prometheus.GaugeVec
 	parts    []*part
 	stopping atomic.Bool
 
-	mu    sync.Mutex // held while probing: askers share one round
-	asked time.Time
-	last  report
+	mu    sync.Mutex
+	round *round // the latest; nil before the first
+}
+
+// round is one asking of all parts, shared by everybody who asks meanwhile
+// and shortly after.
+type round struct {
+	done   chan struct{} // closed when report is there
+	ended  time.Time
+	report report
 }
 
 type part struct {
@@ -51,15 +58,12 @@ type report struct {
 }
 
 // NewReadiness logs to logger when a part changes, with the cause, which the
-// public body leaves out. registry takes the gauge atoll_part_ok; nil is fine.
+// public body leaves out. registry takes the gauge atoll_part_ok, for which
+// the parts are asked as for /readyz; nil is fine.
 func NewReadiness(logger *slog.Logger, registry prometheus.Registerer) *Readiness {
 	r := &Readiness{logger: logger.With("component", "readiness")}
-	r.gauge = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "atoll_part_ok",
-		Help: "1 while a part works, 0 while it does not, as /readyz saw it last.",
-	}, []string{"part"})
 	if registry != nil {
-		registry.MustRegister(r.gauge)
+		registry.MustRegister(partsCollector{r})
 	}
 	return r
 }
@@ -74,7 +78,6 @@ func (r *Readiness) add(name string, fatal bool, probe Probe) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.parts = append(r.parts, &part{name: name, fatal: fatal, probe: probe})
-	r.asked = time.Time{}
 }
 
 // Stop makes /readyz answer 503 from now on, so that no new work is sent here.
@@ -106,25 +109,44 @@ func writeReport(w http.ResponseWriter, status int, rep report) {
 	_ = json.NewEncoder(w).Encode(rep) // a client that left needs no answer
 }
 
-// check runs all probes, or returns what they said less than probeAge ago.
+// check returns what the parts said less than probeAge ago, or asks them.
 func (r *Readiness) check(ctx context.Context) report {
 	if r.stopping.Load() {
 		return report{Status: "stopping"}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.asked.IsZero() && time.Since(r.asked) < probeAge {
-		return r.last
+	current, mine := r.join()
+	if mine {
+		// One asker's leaving must not spoil the answer for the others.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+		defer cancel()
+		current.report = r.ask(ctx)
+		current.ended = time.Now()
+		close(current.done)
 	}
-	// One asker's leaving must not spoil the answer for the others.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
-	defer cancel()
-	r.last = r.round(ctx)
-	r.asked = time.Now()
-	return r.last
+	<-current.done // at most probeTimeout
+	return current.report
 }
 
-func (r *Readiness) round(ctx context.Context) report {
+// join returns the round to wait for, and whether the caller has to run it.
+func (r *Readiness) join() (current *round, mine bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.round != nil {
+		select {
+		case <-r.round.done:
+			if time.Since(r.round.ended) < probeAge {
+				return r.round, false
+			}
+		default:
+			return r.round, false
+		}
+	}
+	r.round = &round{done: make(chan struct{})}
+	return r.round, true
+}
+
+// ask runs all probes at once. There is one ask at a time.
+func (r *Readiness) ask(ctx context.Context) report {
 	errs := make([]error, len(r.parts))
 	var wg sync.WaitGroup
 	for i, p := range r.parts {
@@ -169,13 +191,8 @@ func runProbe(ctx context.Context, probe Probe) error {
 	}
 }
 
-// note logs a part that changed, once, and sets its gauge.
+// note logs a part that changed, once.
 func (r *Readiness) note(ctx context.Context, p *part, err error) {
-	ok := 1.0
-	if err != nil {
-		ok = 0
-	}
-	r.gauge.WithLabelValues(p.name).Set(ok)
 	switch {
 	case err != nil && !p.wrong:
 		r.logger.WarnContext(ctx, "part stopped working", "part", p.name, "fatal", p.fatal, "err", err)
@@ -183,4 +200,27 @@ func (r *Readiness) note(ctx context.Context, p *part, err error) {
 		r.logger.InfoContext(ctx, "part works again", "part", p.name)
 	}
 	p.wrong = err != nil
+}
+
+// partsCollector shows the parts as metrics.
+type partsCollector struct{ readiness *Readiness }
+
+var partOK = prometheus.NewDesc("atoll_part_ok", "1 while a part works, 0 while it does not.", []string{"part"}, nil)
+
+// Describe implements prometheus.Collector.
+func (c partsCollector) Describe(out chan<- *prometheus.Desc) { out <- partOK }
+
+// Collect implements prometheus.Collector.
+func (c partsCollector) Collect(out chan<- prometheus.Metric) {
+	rep := c.readiness.check(context.Background())
+	if rep.Status == "stopping" {
+		return
+	}
+	for _, p := range c.readiness.parts {
+		ok := 1.0
+		if slices.Contains(rep.Failing, p.name) || slices.Contains(rep.Degraded, p.name) {
+			ok = 0
+		}
+		out <- prometheus.MustNewConstMetric(partOK, prometheus.GaugeValue, ok, p.name)
+	}
 }
