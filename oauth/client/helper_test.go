@@ -1,0 +1,129 @@
+package client_test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/atoll-social/atoll/oauth/client"
+	"github.com/atoll-social/atoll/oauth/client/internal/hostile"
+	"github.com/atoll-social/atoll/oauth/client/memstore"
+)
+
+const (
+	clientID    = "https://app.atoll-tests.net/oauth-client-metadata.json"
+	callbackURL = "https://app.atoll-tests.net/oauth/callback"
+	loopbackURL = "http://127.0.0.1:8080/oauth/callback"
+	postScope   = "atproto repo:social.coves.community.postv2"
+)
+
+// fixture is a client, its stores and the network around it.
+type fixture struct {
+	*client.Client
+	net      *hostile.Network
+	attempts *memstore.Attempts
+	sessions *memstore.Sessions
+	keys     *client.KeySet
+	key      *client.SigningKey // the set's first
+}
+
+// newFixture makes a confidential client; change may make it another one.
+func newFixture(t testing.TB, change func(*client.Config)) *fixture {
+	t.Helper()
+	f := &fixture{net: hostile.New(), attempts: memstore.NewAttempts(1000, nil), sessions: memstore.NewSessions()}
+	t.Cleanup(f.net.Close)
+	f.key = signingKey(t)
+	var err error
+	if f.keys, err = client.NewKeySet(f.key); err != nil {
+		t.Fatal(err)
+	}
+	cfg := client.Config{
+		ClientID: clientID, RedirectURIs: []string{callbackURL}, Scope: postScope, Keys: f.keys,
+		HTTP: f.net.Client(), Directory: f.net, Attempts: f.attempts, Sessions: f.sessions, Timeout: 5 * time.Second,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	if f.Client, err = client.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	f.net.JWKS = f.Client.JWKS
+	t.Cleanup(cfg.HTTP.CloseIdleConnections)
+	return f
+}
+
+// loopback turns the fixture's client into a public one.
+func loopback(cfg *client.Config) {
+	cfg.ClientID, cfg.Keys, cfg.RedirectURIs = "", nil, []string{loopbackURL}
+}
+
+func signingKey(t testing.TB) *client.SigningKey {
+	t.Helper()
+	k, err := client.NewSigningKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// start begins a sign-in of Alice.
+func (f *fixture) start(t testing.TB) *client.Started {
+	t.Helper()
+	started, err := f.Start(context.Background(), client.StartParams{Account: "alice.test"})
+	if err != nil {
+		t.Fatalf("Start: %v", err)
+	}
+	return started
+}
+
+// approved begins a sign-in of Alice and lets her agree.
+func (f *fixture) approved(t testing.TB) url.Values {
+	t.Helper()
+	q, err := f.net.Approve(f.start(t).URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// signIn signs Alice in.
+func (f *fixture) signIn(t testing.TB) *client.SessionData {
+	t.Helper()
+	s, _, err := f.Callback(context.Background(), f.approved(t), nil)
+	if err != nil {
+		t.Fatalf("Callback: %v", err)
+	}
+	return s
+}
+
+// session signs Alice in and opens her session.
+func (f *fixture) session(t testing.TB) *client.Session {
+	t.Helper()
+	s, err := f.Session(context.Background(), f.signIn(t).ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// nothingStored checks that a refused sign-in left no session and no live token.
+func (f *fixture) nothingStored(t testing.TB) {
+	t.Helper()
+	if n := f.sessions.Len(); n != 0 {
+		t.Errorf("%d sessions are stored, want none", n)
+	}
+	if n := f.net.LiveGrants(); n != 0 {
+		t.Errorf("%d tokens are alive at the server, want none", n)
+	}
+}
+
+func newRequest(t testing.TB, method, target string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), method, target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}

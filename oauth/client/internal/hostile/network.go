@@ -1,0 +1,302 @@
+// Package hostile is a PDS and an authorization server for tests, written from
+// the specifications: strict where they are strict, and made to misbehave one
+// step at a time.
+package hostile
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/identity"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+)
+
+// The hosts of the network. All are served by one listener on loopback and
+// reached under these names through Client's transport.
+const (
+	PDS    = "https://pds1.test"
+	Issuer = "https://auth.test"
+	Other  = "https://other.test" // a server that nobody should talk to
+)
+
+// The members.
+const (
+	Alice syntax.DID = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
+	Bob   syntax.DID = "did:plc:z72i7hdynmk6r22z27h6tvur"
+)
+
+// Seen is one request as it arrived.
+type Seen struct {
+	Host, Method, Path string
+	Header             http.Header
+	Form               url.Values
+}
+
+// Network is a PDS, its authorization server, and a directory of accounts.
+type Network struct {
+	server *httptest.Server
+	now    func() time.Time
+
+	mu        sync.Mutex
+	seen      []Seen
+	overrides map[string]http.HandlerFunc // by host and path
+	accounts  map[syntax.DID]string       // DID -> PDS
+	nonce     int
+	jtis      map[string]bool
+	pushed    map[string]*request
+	codes     map[string]*request
+	access    map[string]*Grant
+	refresh   map[string]*Grant
+	revoked   []string
+	conns     map[net.Conn]bool
+	opened    int
+
+	// Tweak changes a document or a token response before it is sent.
+	Tweak struct{ Resource, Metadata, Push, Token func(map[string]any) }
+	// JWKS returns the key set of a confidential client, as published.
+	JWKS func() ([]byte, error)
+	// NonceEvery is after how many proofs a new nonce begins; zero means never.
+	// The nonce before it stays good.
+	NonceEvery int
+	proofs     int
+	// ClockOffset is how far this network's clock is ahead.
+	ClockOffset time.Duration
+	// Timed makes the servers check the time of proofs and assertions before
+	// the nonce, one minute either way.
+	Timed bool
+	// Subject is who signs in, whatever was hinted.
+	Subject syntax.DID
+}
+
+// Grant is what tokens stand for.
+type Grant struct {
+	Subject    syntax.DID
+	ClientID   string
+	Thumbprint string
+	Scope      string
+}
+
+// New starts a network whose accounts are Alice and Bob, both on PDS.
+func New() *Network {
+	n := &Network{
+		now:       time.Now,
+		overrides: map[string]http.HandlerFunc{},
+		accounts:  map[syntax.DID]string{Alice: PDS, Bob: PDS},
+		jtis:      map[string]bool{},
+		pushed:    map[string]*request{},
+		codes:     map[string]*request{},
+		access:    map[string]*Grant{},
+		refresh:   map[string]*Grant{},
+		conns:     map[net.Conn]bool{},
+		Subject:   Alice,
+	}
+	n.server = httptest.NewUnstartedServer(http.HandlerFunc(n.serve))
+	n.server.Config.ConnState = n.track
+	n.server.Start()
+	return n
+}
+
+// Close stops the servers.
+func (n *Network) Close() {
+	n.server.CloseClientConnections()
+	n.server.Close()
+}
+
+// track counts connections.
+func (n *Network) track(conn net.Conn, state http.ConnState) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		n.conns[conn] = true
+		n.opened++
+	case http.StateClosed, http.StateHijacked:
+		delete(n.conns, conn)
+	}
+}
+
+// Connections returns how many are open and how many ever were.
+func (n *Network) Connections() (open, ever int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.conns), n.opened
+}
+
+// Client returns an HTTP client that reaches the network by its https names and
+// nothing else. It keeps cookies and follows redirects, as careless ones do.
+func (n *Network) Client() *http.Client {
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	return &http.Client{Transport: mapped{n, transport}, Timeout: time.Minute}
+}
+
+// mapped sends requests for https names to the loopback listener.
+type mapped struct {
+	n    *Network
+	base *http.Transport
+}
+
+func (m mapped) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(req.URL.Hostname(), ".test") {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, fmt.Errorf("no route to %s", req.URL.Host)
+	}
+	out := req.Clone(req.Context())
+	out.Host = req.URL.Host
+	out.URL.Scheme, out.URL.Host = "http", m.n.server.Listener.Addr().String()
+	resp, err := m.base.RoundTrip(out)
+	if resp != nil {
+		resp.Request = req
+	}
+	return resp, err
+}
+
+func (m mapped) CloseIdleConnections() { m.base.CloseIdleConnections() }
+
+// Override replaces a handler: where is an origin and a path, as in
+// PDS+"/xrpc/a.b.c". Nil restores it.
+func (n *Network) Override(where string, h http.HandlerFunc) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	key := strings.TrimPrefix(where, "https://")
+	if h == nil {
+		delete(n.overrides, key)
+		return
+	}
+	n.overrides[key] = h
+}
+
+// Move changes an account's PDS; empty removes the account.
+func (n *Network) Move(did syntax.DID, pds string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.accounts[did] = pds
+}
+
+// Lookup is the directory: handles are name.test, alice and bob.
+func (n *Network) Lookup(_ context.Context, account syntax.AtIdentifier) (*identity.Identity, error) {
+	handles := map[syntax.DID]syntax.Handle{Alice: "alice.test", Bob: "bob.test"}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for did, pds := range n.accounts {
+		if account.String() == did.String() || account.String() == handles[did].String() {
+			return &identity.Identity{DID: did, Handle: handles[did], Services: map[string]identity.ServiceEndpoint{
+				"atproto_pds": {Type: "AtprotoPersonalDataServer", URL: pds},
+			}}, nil
+		}
+	}
+	return nil, identity.ErrDIDNotFound
+}
+
+// Seen returns the requests so far whose path ends with suffix.
+func (n *Network) Seen(suffix string) []Seen {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []Seen
+	for _, s := range n.seen {
+		if strings.HasSuffix(s.Path, suffix) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// SeenAt returns how many requests a host got.
+func (n *Network) SeenAt(origin string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	count := 0
+	for _, s := range n.seen {
+		if "https://"+s.Host == origin {
+			count++
+		}
+	}
+	return count
+}
+
+// Revoked returns the tokens that were revoked.
+func (n *Network) Revoked() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]string(nil), n.revoked...)
+}
+
+// LiveGrants returns how many access tokens are alive.
+func (n *Network) LiveGrants() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.access)
+}
+
+func (n *Network) serve(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	seen := Seen{Host: r.Host, Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone()}
+	if r.Header.Get("Content-Type") == "application/x-www-form-urlencoded" {
+		seen.Form, _ = url.ParseQuery(string(body))
+	}
+	n.mu.Lock()
+	n.seen = append(n.seen, seen)
+	override := n.overrides[r.Host+r.URL.Path]
+	offset := n.ClockOffset
+	n.mu.Unlock()
+	w.Header().Set("Date", n.now().Add(offset).UTC().Format(http.TimeFormat))
+	if override != nil {
+		override(w, r)
+		return
+	}
+	n.Handle(w, r, seen.Form)
+}
+
+// Handle is the honest behaviour, for overrides that want it at times.
+func (n *Network) Handle(w http.ResponseWriter, r *http.Request, form url.Values) {
+	if form == nil {
+		_ = r.ParseForm()
+		form = r.PostForm
+	}
+	switch r.Method + " https://" + r.Host + r.URL.Path {
+	case "GET " + PDS + "/.well-known/oauth-protected-resource":
+		n.document(w, n.Tweak.Resource, map[string]any{"resource": PDS, "authorization_servers": []string{Issuer}})
+	case "GET " + Issuer + "/.well-known/oauth-authorization-server":
+		n.document(w, n.Tweak.Metadata, metadata())
+	case "POST " + Issuer + "/oauth/par":
+		n.push(w, r, form)
+	case "POST " + Issuer + "/oauth/token":
+		n.token(w, r, form)
+	case "POST " + Issuer + "/oauth/revoke":
+		n.revoke(w, r, form)
+	default:
+		if "https://"+r.Host == PDS && strings.HasPrefix(r.URL.Path, "/xrpc/") {
+			n.resource(w, r)
+			return
+		}
+		http.NotFound(w, r)
+	}
+}
+
+func (n *Network) document(w http.ResponseWriter, tweak func(map[string]any), doc map[string]any) {
+	doc = maps.Clone(doc)
+	if tweak != nil {
+		tweak(doc)
+	}
+	JSON(w, http.StatusOK, doc)
+}
+
+// JSON writes an answer.
+func JSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}
