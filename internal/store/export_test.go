@@ -30,3 +30,6 @@ func (db *DB) Checkpoint(ctx context.Context) (pages int64, err error) {
 	defer own.Close()
 	return walCheckpoint(ctx, own, "PASSIVE")
 }
+
+// WriteTrouble names the cause of a failed write.
+func WriteTrouble(err error) error { return writeTrouble(err) }
