@@ -45,6 +45,13 @@ func start(t *testing.T, db *store.DB, limits Limits, dir Directory, hosts ...*h
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.run(t)
+	return r
+}
+
+// run runs the Ingester until the test ends or stop is called.
+func (r *rig) run(t *testing.T) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
@@ -63,7 +70,6 @@ func start(t *testing.T, db *store.DB, limits Limits, dir Directory, hosts ...*h
 			t.Logf("log:\n%s", r.log)
 		}
 	})
-	return r
 }
 
 func newRig(db *store.DB, limits Limits, dir Directory, hosts ...*host) (*rig, error) {

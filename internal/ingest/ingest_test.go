@@ -263,7 +263,7 @@ func TestStatusOfPDS(t *testing.T) {
 func TestDeadLetter(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		exec(t, db, `CREATE UNIQUE INDEX poison ON post (cid)`) // the same record twice is refused
+		execute(t, db, `CREATE UNIQUE INDEX poison ON post (cid)`) // the same record twice is refused
 		h := newHost(t)
 		twin := postRecord(commons, "twin")
 		create := func(n int, record map[string]any) recordOp {
@@ -294,7 +294,7 @@ func TestDeadLetter(t *testing.T) {
 	})
 }
 
-func exec(t *testing.T, db *store.DB, statement string) {
+func execute(t *testing.T, db *store.DB, statement string) {
 	t.Helper()
 	err := db.Tx(t.Context(), func(tx *store.Tx) error {
 		_, err := tx.ExecContext(t.Context(), statement)
@@ -313,7 +313,7 @@ func TestStorageAway(t *testing.T) {
 		h := newHost(t)
 		r := start(t, db, quick(), nil, h)
 		await(t, "the connection", func() bool { return r.Status()[0].Connected })
-		exec(t, db, `ALTER TABLE post RENAME TO post_away`)
+		execute(t, db, `ALTER TABLE post RENAME TO post_away`)
 		h.emit(newPost(1, alice, 1, "a"), newPost(2, alice, 2, "b"))
 		await(t, "retries", func() bool {
 			return r.metric(t, "retries_total", "") > 2 && strings.Contains(r.Status()[0].Trouble, "storage")
@@ -321,7 +321,7 @@ func TestStorageAway(t *testing.T) {
 		if at := r.cursor(t, h); at > 0 {
 			t.Errorf("cursor went to %d without the rows", at)
 		}
-		exec(t, db, `ALTER TABLE post_away RENAME TO post`)
+		execute(t, db, `ALTER TABLE post_away RENAME TO post`)
 		await(t, "both posts", func() bool { return len(r.shown(t)) == 2 && r.Status()[0].Trouble == "" })
 	})
 }
