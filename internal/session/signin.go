@@ -141,10 +141,10 @@ func placeAccount(ctx context.Context, tx *store.Tx, deviceID string, in SignIn,
 	}
 	_, err = tx.ExecContext(ctx, `
 INSERT INTO device_account (device_id, did, session_id, position, handle, signed_in_at)
-VALUES ($1, $2, $3, $4, $5, $4)
+VALUES ($1, $2, $3, (SELECT COALESCE(max(position), 0) + 1 FROM device_account WHERE device_id = $1), $4, $5)
 ON CONFLICT (device_id, did) DO UPDATE
 SET session_id = excluded.session_id, handle = excluded.handle, signed_in_at = excluded.signed_in_at`,
-		deviceID, in.Session.DID.String(), in.Session.ID, store.Micros(now), in.Handle.String())
+		deviceID, in.Session.DID.String(), in.Session.ID, in.Handle.String(), store.Micros(now))
 	if err != nil || replaced == "" {
 		return replaced, err
 	}
