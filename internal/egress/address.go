@@ -59,11 +59,9 @@ func (r *rules) plain(to netip.AddrPort) error {
 // registries of special purpose addresses decide (RFC 6890). 6to4 and Teredo,
 // which carry an IPv4 address inside, have no servers and are refused whole;
 // NAT64 (RFC 6052) is how a host without IPv4 reaches IPv4 servers and is
-// judged by the address inside. Nothing with a zone is public.
+// judged by the address inside. An address with a zone is in no registry's
+// prefix, so never public.
 func (r *rules) isPublic(addr netip.Addr) bool {
-	if addr.Zone() != "" {
-		return false
-	}
 	if ssrf.IPv6NAT64Prefix.Contains(addr) {
 		b := addr.As16()
 		addr = netip.AddrFrom4([4]byte(b[12:]))
