@@ -4,11 +4,10 @@ import (
 	"net/http"
 
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/session"
 )
 
 // accountShow answers GET /account: who the member is here, what Atoll may do,
-// and where they are signed in.
+// and where they are signed in. A stranger is asked to sign in.
 func (s *Server) accountShow(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.visitor(w, r)
 	if err != nil {
@@ -16,7 +15,8 @@ func (s *Server) accountShow(w http.ResponseWriter, r *http.Request) error {
 	}
 	account, ok := v.device.Current()
 	if !ok {
-		return session.ErrSignedOut
+		redirect(w, r, withNotice(r, signInURL("/account")))
+		return nil
 	}
 	devices, err := s.cfg.Sessions.Devices(r.Context(), account.DID)
 	if err != nil {

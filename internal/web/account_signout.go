@@ -40,7 +40,7 @@ func (s *Server) accountSignOut(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.cfg.Cookies.SetDevice(w, next)
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	redirect(w, r, "/")
 	return nil
 }
 
@@ -66,7 +66,7 @@ func (s *Server) accountSignOutDevice(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/account", http.StatusSeeOther)
+	redirect(w, r, "/account")
 	return nil
 }
 
@@ -86,6 +86,6 @@ func (s *Server) accountSignOutEverywhere(w http.ResponseWriter, r *http.Request
 		return err
 	}
 	s.cfg.Cookies.SetDevice(w, next)
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	redirect(w, r, "/")
 	return nil
 }

@@ -23,6 +23,6 @@ func (s *Server) accountSwitch(w http.ResponseWriter, r *http.Request) error {
 	if err := s.cfg.Sessions.Switch(r.Context(), s.cfg.Cookies.Device(r), did); err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/account", http.StatusSeeOther)
+	redirect(w, r, "/account")
 	return nil
 }

@@ -22,7 +22,7 @@ func TestAccountPageShowsWhatIsKept(t *testing.T) {
 	if got := a.header.Get("Cache-Control"); got != "no-store" {
 		t.Errorf("account page: Cache-Control %q, want no-store", got)
 	}
-	s.browser(t).get("/account").is(401, "Sign in first", `href="/sign-in?return_to=%2Faccount"`)
+	s.browser(t).get("/account").leads("/sign-in?return_to=%2Faccount")
 }
 
 func TestSwitchingAccounts(t *testing.T) {
@@ -49,14 +49,14 @@ func TestSigningOutHere(t *testing.T) {
 	thief.get("/account").is(200)
 	b.post("/oauth/logout", "acting", bob.DID).leads("/")
 	b.get("/").is(200, "Welcome back, alice")
-	thief.get("/account").is(401)
+	thief.get("/account").leads("/sign-in?return_to=%2Faccount")
 	b.post("/oauth/logout", "acting", alice.DID).leads("/")
 	b.get("/").is(200, "Still water")
 	if len(b.cookies) != 0 {
 		t.Errorf("cookies after the last account has left: %v, want none", b.cookies)
 	}
 	b.signIn(alice)
-	thief.get("/account").is(401)
+	thief.get("/account").leads("/sign-in?return_to=%2Faccount")
 	b.get("/account").is(200)
 }
 
@@ -76,8 +76,8 @@ func TestSigningOutAnotherDeviceAndEverywhere(t *testing.T) {
 	there.get("/").is(200, "Welcome back, bob")
 	there.post("/account/sign-out-device", "acting", bob.DID, "device", own).is(404)
 	here.post("/account/sign-out-everywhere", "acting", alice.DID).leads("/")
-	here.get("/account").is(401)
-	third.get("/account").is(401)
+	here.get("/account").is(303)
+	third.get("/account").is(303)
 	there.get("/account").is(200, bob.DID).lacks(alice.DID)
 }
 

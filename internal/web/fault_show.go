@@ -15,6 +15,17 @@ import (
 
 var errNoPage = fault.New(fault.NotFound, "There is no page at this address.")
 
+// formError is an error whose page is the form that it came from, with what was
+// typed and what is wrong with it. It is returned like any other, so that it is
+// logged once and has its status from the one place.
+type formError struct {
+	error
+	show func(w http.ResponseWriter, r *http.Request, status int) error
+}
+
+// Unwrap returns the error without its page.
+func (e *formError) Unwrap() error { return e.error }
+
 // headings name each status in a few words. Statuses follow from the kind of
 // a fault in one place, httpserver.Status.
 var headings = map[int]string{
@@ -34,6 +45,15 @@ var headings = map[int]string{
 // do. It is the httpserver.Renderer of this surface, also for what never came
 // to one of its handlers.
 func (s *Server) RenderFault(w http.ResponseWriter, r *http.Request, err error) {
+	status := httpserver.Status(err)
+	var form *formError
+	if errors.As(err, &form) && form.show(w, r, status) == nil {
+		return
+	}
+	if status == http.StatusTooManyRequests {
+		s.renderFault(w, r, err, page{Quiet: true}) // whoever floods us gets no look-ups
+		return
+	}
 	v, lookup := s.visitor(w, r)
 	var switched *session.SwitchedError
 	if lookup == nil && v.viewer() != nil && (errors.As(err, &switched) || errors.Is(err, session.ErrNoActor)) {
@@ -41,19 +61,24 @@ func (s *Server) RenderFault(w http.ResponseWriter, r *http.Request, err error) 
 			return
 		}
 	}
+	s.renderFault(w, r, err, page{Viewer: v.viewer(), Quiet: lookup != nil})
+}
+
+// renderFault shows err on p.
+func (s *Server) renderFault(w http.ResponseWriter, r *http.Request, err error, p page) {
 	status := httpserver.Status(err)
-	data := faultData(r, err, status)
-	p := page{Title: data.Heading, Path: r.URL.Path, Viewer: v.viewer(), Anyone: lookup != nil, Data: data}
+	data := s.faultData(r, err, status)
+	p.Title, p.Path, p.Back, p.Data = data.Heading, r.URL.Path, s.back(r), data
 	if s.pages.write(w, status, "fault_show", p) != nil {
 		httpserver.RenderText(w, r, err)
 	}
 }
 
-func faultData(r *http.Request, err error, status int) faultPage {
+func (s *Server) faultData(r *http.Request, err error, status int) faultPage {
 	f := fault.From(err)
 	data := faultPage{
 		Heading: headings[status], What: f.Public, Status: status,
-		RequestID: telemetry.RequestID(r.Context()), Links: faultLinks(r, status),
+		RequestID: telemetry.RequestID(r.Context()), Links: faultLinks(s.back(r), status),
 	}
 	if data.Heading == "" {
 		data.Heading = headings[http.StatusInternalServerError]
@@ -64,18 +89,12 @@ func faultData(r *http.Request, err error, status int) faultPage {
 	return data
 }
 
-// faultLinks offers the way on: sign-in where that helps, else the way home.
-func faultLinks(r *http.Request, status int) []link {
-	home := link{URL: "/", Text: "Home"}
-	switch {
-	case status == http.StatusUnauthorized && r.Method == http.MethodGet:
-		home.Plain = true
-		return []link{{URL: signInURL(r.URL.Path), Text: "Sign in"}, home}
-	case status == http.StatusUnauthorized:
-		home.Plain = true
-		return []link{{URL: signInURL(""), Text: "Sign in"}, home}
+// faultLinks offers the way on: signing in where that helps, else the way home.
+func faultLinks(back string, status int) []link {
+	if status == http.StatusUnauthorized {
+		return []link{{URL: signInURL(back), Text: "Sign in"}, {URL: "/", Text: "Home", Plain: true}}
 	}
-	return []link{home, {URL: "/discover", Text: "Discover", Plain: true}}
+	return []link{{URL: "/", Text: "Home"}, {URL: "/discover", Text: "Discover", Plain: true}}
 }
 
 // duration says how long, in whole units that people use.

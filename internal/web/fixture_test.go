@@ -17,6 +17,7 @@ import (
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/keyring"
+	"github.com/atoll-social/atoll/internal/login"
 	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
@@ -33,7 +34,27 @@ type site struct {
 	sessions *session.Manager
 	index    *index.Index
 	db       *store.DB
+	servers  *fakeServers
 	handler  http.Handler
+}
+
+// fakeServers stands in for members' servers: what login answers is set by the
+// test, what it was asked is kept.
+type fakeServers struct {
+	start     func(login.Start) (login.Started, error)
+	callback  func(login.Callback) (login.Outcome, error)
+	started   []login.Start
+	callbacks []login.Callback
+}
+
+func (f *fakeServers) Start(_ context.Context, in login.Start) (login.Started, error) {
+	f.started = append(f.started, in)
+	return f.start(in)
+}
+
+func (f *fakeServers) Callback(_ context.Context, in login.Callback) (login.Outcome, error) {
+	f.callbacks = append(f.callbacks, in)
+	return f.callback(in)
 }
 
 // newSite makes a site on an SQLite file of its own. change may alter the
@@ -45,11 +66,12 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 	ring := ok(keyring.Parse(ok(keyring.Generate())(t)))(t)
 	s := &site{
 		db:       db,
+		servers:  &fakeServers{},
 		sessions: ok(session.New(session.Config{DB: db, Ring: ring, Logger: slog.New(slog.DiscardHandler), Now: now}))(t),
 		index:    ok(index.New(index.Config{DB: db, Now: now}))(t),
 	}
 	cfg := Config{
-		Sessions: s.sessions, Index: s.index, Now: now, Listening: true, Client: testClient(t),
+		Sessions: s.sessions, SignIn: s.servers, Origin: testOrigin, Index: s.index, Now: now, Listening: true, Client: testClient(t),
 		Cookies: ok(session.NewCookies(testOrigin, 0))(t),
 		Cursors: ok(index.NewCursors(make([]byte, 32)))(t),
 		Origins: ok(httpserver.NewOrigins(testOrigin))(t),
@@ -180,7 +202,8 @@ func (b *browser) send(r *http.Request) *answer {
 			b.cookies[c.Name] = c.Value
 		}
 	}
-	if strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
+	page := w.Code < 300 || w.Code >= 400
+	if page && r.Method != http.MethodHead && strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
 		for _, wrong := range audit(a.body) {
 			b.t.Errorf("%s: %s", a.what, wrong)
 		}

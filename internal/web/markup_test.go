@@ -41,7 +41,7 @@ func TestTextIsNeverMarkup(t *testing.T) {
 // trusted are fields that the program alone decides: addresses that it made
 // or checked, and words that choose a form.
 var trusted = []string{
-	"page.Path", "block.Kind", "postState.Class", "postItem.Anchor", "piece.Link", "link.URL", "field.Name", "field.Autocomplete",
+	"page.Path", "page.Back", "block.Kind", "postState.Class", "postItem.Anchor", "piece.Link", "link.URL", "field.Name", "field.Autocomplete",
 	"choicePage.Action", "choicePage.Back", "discoverPage.Older", "postForm.SignIn",
 }
 

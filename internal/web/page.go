@@ -21,14 +21,15 @@ var sharedTemplates = []string{"templates/layout.html", "templates/parts.html", 
 type page struct {
 	Title  string  // goes before the name of the program
 	Path   string  // of the request; marks the place in the navigation
+	Back   string  // where signing in from here leads in the end
 	Viewer *person // the active account; nil when nobody is signed in
-	Anyone bool    // whether somebody is signed in could not be found out
+	Quiet  bool    // no button for signing in: the form is here, or who is there is unknown
 	Notice string  // neutral news on top of the page
 	Data   any     // what the page's own template shows
 }
 
 // SignInURL leads to the sign-in page and back to here.
-func (p page) SignInURL() string { return signInURL(p.Path) }
+func (p page) SignInURL() string { return signInURL(p.Back) }
 
 func signInURL(returnTo string) string {
 	if returnTo == "" || returnTo == "/" {

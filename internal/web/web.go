@@ -4,6 +4,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/login"
 	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/oauth/client"
 )
@@ -19,10 +21,13 @@ import (
 type Config struct {
 	Sessions *session.Manager
 	Cookies  session.Cookies
+	SignIn   SignIn
 	Index    *index.Index
 	Cursors  *index.Cursors
 	// Client is the OAuth client, which publishes what it is (S1–S3).
 	Client *client.Client
+	// Origin is where browsers reach this instance, without a slash at its end.
+	Origin string
 	// Origins tells requests of our own pages from those of others.
 	Origins *httpserver.Origins
 	// Document is the instance's DID document; nil without a public address.
@@ -32,6 +37,13 @@ type Config struct {
 	Listening bool
 	// Now is the clock of relative times; nil means time.Now.
 	Now func() time.Time
+}
+
+// SignIn proves who somebody is, through their own server. It is login.Service;
+// tests of pages stand in for the members' servers here.
+type SignIn interface {
+	Start(ctx context.Context, in login.Start) (login.Started, error)
+	Callback(ctx context.Context, in login.Callback) (login.Outcome, error)
 }
 
 // Server renders the pages of one instance. It is safe for concurrent use.
@@ -44,8 +56,8 @@ type Server struct {
 
 // New checks cfg and parses the templates. It does no I/O.
 func New(cfg Config) (*Server, error) {
-	if cfg.Sessions == nil || cfg.Index == nil || cfg.Cursors == nil || cfg.Origins == nil {
-		return nil, errors.New("web: Sessions, Index, Cursors and Origins are required")
+	if cfg.Sessions == nil || cfg.SignIn == nil || cfg.Client == nil || cfg.Index == nil || cfg.Cursors == nil || cfg.Origins == nil || cfg.Origin == "" {
+		return nil, errors.New("web: Sessions, SignIn, Client, Index, Cursors, Origin and Origins are required")
 	}
 	files, err := loadAssets()
 	if err != nil {
@@ -69,6 +81,11 @@ func (s *Server) Mount(mux *http.ServeMux) {
 		"GET /{$}":      s.homeShow,
 		"GET /discover": s.discoverShow,
 		"GET /post/new": s.postNew,
+
+		"GET /sign-in":        s.signInShow,
+		"GET /oauth/login":    s.signInStart,
+		"POST /oauth/login":   s.signInStart,
+		"GET /oauth/callback": s.signInFinish,
 
 		"GET /account":                      s.accountShow,
 		"POST /account/switch":              s.accountSwitch,
@@ -99,23 +116,24 @@ func (s *Server) guard(next httpserver.HandlerFunc) httpserver.HandlerFunc {
 	}
 }
 
-// declinedNotice is what a member reads who said no at their server (S18).
-const declinedNotice = "You did not give permission, so you are not signed in and nothing has changed. You can try again whenever you like."
-
-// noticeParam is the query parameter by which a redirect puts a notice on the
-// page that it leads to. Its values are known words, never text to be shown.
-const noticeParam = "sign-in"
-
-func noticeOf(r *http.Request) string {
-	if r.URL.Query().Get(noticeParam) == "declined" {
-		return declinedNotice
-	}
-	return ""
-}
-
 // show renders a page for a visitor.
 func (s *Server) show(w http.ResponseWriter, r *http.Request, v visitor, status int, name, title string, data any) error {
 	return s.pages.write(w, status, name, page{
-		Title: title, Path: r.URL.Path, Viewer: v.viewer(), Notice: noticeOf(r), Data: data,
+		Title: title, Path: r.URL.Path, Back: s.back(r), Viewer: v.viewer(), Notice: noticeOf(r), Data: data,
 	})
+}
+
+// back is where somebody who signs in from the page r asks for wants to be
+// afterwards: there, unless it is the answer to a form.
+func (s *Server) back(r *http.Request) string {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return "/"
+	}
+	return login.ReturnTo(withoutNotice(r.URL), s.cfg.Origin)
+}
+
+// redirect leads on to another page, which is asked for with GET.
+func redirect(w http.ResponseWriter, r *http.Request, to string) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, to, http.StatusSeeOther)
 }

@@ -1,0 +1,71 @@
+package web
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/atoll-social/atoll/internal/identity"
+	"github.com/atoll-social/atoll/oauth/client"
+)
+
+// document reads what anybody may fetch from anywhere.
+func (a *answer) document(status int, into any) {
+	a.t.Helper()
+	a.is(status)
+	for name, want := range map[string]string{"Content-Type": "application/json", "Access-Control-Allow-Origin": "*"} {
+		if got := a.header.Get(name); got != want {
+			a.t.Errorf("%s: %s %q, want %q", a.what, name, got, want)
+		}
+	}
+	if len(a.cookies) > 0 {
+		a.t.Errorf("%s sets cookies", a.what)
+	}
+	if err := json.Unmarshal([]byte(a.body), into); err != nil {
+		a.t.Errorf("%s: %v in %s", a.what, err, a.body)
+	}
+}
+
+// S1–S3: what is published comes from the client that signs. The key set of a
+// public client is there, and empty.
+func TestDocumentsOfADevelopmentClient(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.member(t, alice) // cookies make no difference
+	var got client.Metadata
+	b.get("/oauth-client-metadata.json").document(200, &got)
+	if diff := cmp.Diff(s.cfg.Client.Metadata(), got); diff != "" {
+		t.Errorf("metadata differ from the client's (-want +got):\n%s", diff)
+	}
+	for _, path := range []string{"/oauth/jwks.json", "/.well-known/jwks.json"} {
+		var keys map[string][]any
+		b.get(path).document(200, &keys)
+		if diff := cmp.Diff(map[string][]any{"keys": {}}, keys); diff != "" {
+			t.Errorf("GET %s differs (-want +got):\n%s", path, diff)
+		}
+	}
+	var reason map[string]string
+	a := b.get("/.well-known/did.json")
+	a.document(404, &reason)
+	a.is(404, "public_url is empty")
+	if got := a.header.Get("Cache-Control"); got != "no-store" {
+		t.Errorf("missing document: Cache-Control %q, want no-store", got)
+	}
+}
+
+// H9: the instance's DID document, as others verify it.
+func TestDocumentsOfAPublicInstance(t *testing.T) {
+	t.Parallel()
+	doc := ok(identity.NewInstanceDocument("https://atoll-tests.net"))(t)
+	s := newSite(t, func(c *Config) { c.Document = doc })
+	var got identity.InstanceDocument
+	a := s.browser(t).get("/.well-known/did.json")
+	a.document(200, &got)
+	if diff := cmp.Diff(*doc, got); diff != "" {
+		t.Errorf("DID document differs (-want +got):\n%s", diff)
+	}
+	if got := a.header.Get("Cache-Control"); got != "public, max-age=300" {
+		t.Errorf("DID document: Cache-Control %q", got)
+	}
+}

@@ -1,0 +1,55 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+)
+
+// A redirect puts a notice on the page that it leads to by a query parameter
+// whose values are words of ours, never text to be shown.
+const (
+	noticeParam    = "sign-in"
+	noticeDeclined = "declined"
+)
+
+// declinedNotice is what a member reads who said no at their server (S18).
+const declinedNotice = "You did not sign in, and nothing has changed. You can try again whenever you like."
+
+// noticeOf is the notice that the request's address asks for.
+func noticeOf(r *http.Request) string {
+	if r.URL.Query().Get(noticeParam) == noticeDeclined {
+		return declinedNotice
+	}
+	return ""
+}
+
+// addNotice adds the notice value to a local address.
+func addNotice(to, value string) string {
+	u, err := url.Parse(to)
+	if err != nil {
+		return to
+	}
+	query := u.Query()
+	query.Set(noticeParam, value)
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// withNotice carries the notice of a request on to another page.
+func withNotice(r *http.Request, to string) string {
+	if noticeOf(r) == "" {
+		return to
+	}
+	return addNotice(to, noticeDeclined)
+}
+
+// withoutNotice is the address of a page without its notice.
+func withoutNotice(u *url.URL) string {
+	if !u.Query().Has(noticeParam) {
+		return u.RequestURI()
+	}
+	query := u.Query()
+	query.Del(noticeParam)
+	own := url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: query.Encode()}
+	return own.String()
+}

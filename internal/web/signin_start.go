@@ -1,0 +1,78 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/httpserver"
+	"github.com/atoll-social/atoll/internal/login"
+)
+
+// signInStart answers POST /oauth/login, the sign-in form, and GET /oauth/login
+// with ?handle=, by which other clients begin. It leads to the member's own
+// server. It changes nothing for anybody who is signed in.
+func (s *Server) signInStart(w http.ResponseWriter, r *http.Request) error {
+	if err := notHead(w, r); err != nil {
+		return err
+	}
+	values, err := r.URL.Query(), error(nil)
+	if r.Method == http.MethodPost {
+		values, err = readForm(w, r, smallForm)
+	}
+	if err != nil {
+		return err
+	}
+	identifier, returnTo := values.Get("handle"), s.returnTo(values)
+	if identifier == "" && r.Method != http.MethodPost {
+		redirect(w, r, signInURL(returnTo))
+		return nil
+	}
+	started, err := s.cfg.SignIn.Start(r.Context(), login.Start{
+		Identifier: identifier, ReturnTo: returnTo, Addr: httpserver.ClientAddr(r), Cookies: r.Cookies(),
+	})
+	if err != nil {
+		return s.signInAgain(err, identifier, returnTo)
+	}
+	for _, cookie := range started.Cookies {
+		http.SetCookie(w, cookie)
+	}
+	redirect(w, r, started.URL)
+	return nil
+}
+
+// signInAgain makes an error of a sign-in show the form, filled in. What is
+// wrong with the name that was typed stands beside it, everything else on top.
+func (s *Server) signInAgain(err error, identifier, returnTo string) error {
+	kind := fault.KindOf(err)
+	if kind == fault.Internal {
+		return err
+	}
+	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
+		v, lookup := s.visitor(w, r)
+		if lookup != nil {
+			return lookup
+		}
+		if len(identifier) > maxIdentifier || !cleanText(identifier) {
+			identifier = ""
+		}
+		data := newSignInPage(identifier, returnTo)
+		what := fault.From(err).Public
+		if kind == fault.Invalid || kind == fault.NotFound {
+			data.Account.Wrong, data.Account.Focus = what, true
+		} else {
+			data.Trouble = what
+		}
+		return s.showSignIn(w, r, v, status, data)
+	}}
+}
+
+// notHead refuses HEAD where GET begins or ends something: whoever only wants
+// to know what is behind a link must not use it up.
+func notHead(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodHead {
+		return nil
+	}
+	w.Header().Set("Allow", "GET")
+	return fault.Wrap(fault.Invalid, httpserver.ErrMethodNotAllowed, "This address does not take requests of this kind.").
+		WithCode("MethodNotAllowed")
+}
