@@ -1,10 +1,8 @@
 // Package store opens the database, SQLite or PostgreSQL, and gives the rest of
-// the program one way to use either: reads, transactions, migrations and the
-// few places where the engines differ.
-//
-// One SQL text runs on both. Parameters are $1, $2, …; what reaches the engines
-// is nil, int64, float64, bool, []byte or string, and text is valid UTF-8
-// without U+0000 (ErrBadText). See Querier for what to keep in mind.
+// the program one way to use either: reads, transactions, migrations and the few
+// places where the engines differ. One SQL text runs on both, with parameters
+// $1, $2, … that are nil, int64, float64, bool, []byte or string; text is valid
+// UTF-8 without U+0000 (ErrBadText).
 package store
 
 import (

@@ -42,7 +42,8 @@ server=$!
 cat >/dev/null
 kill -QUIT "$server" 2>/dev/null
 wait "$server"
-cd / && rm -rf "$folder"
+cd / && rm -rf "$folder" 2>/dev/null
+:
 `
 
 // StartPostgres starts a throw-away PostgreSQL server on a free loopback port,
@@ -54,7 +55,7 @@ cd / && rm -rf "$folder"
 // The machine's own binaries are used. As root, the server runs as "postgres"
 // or "nobody", who must be able to enter dir.
 func StartPostgres(ctx context.Context, dir string) (url string, stop func() error, err error) {
-	bin, err := findBinaries()
+	bin, err := findBinaries(usualPlaces, os.Getenv("PATH"))
 	if err != nil {
 		return "", nil, err
 	}
@@ -161,7 +162,7 @@ func supervise(bin, folder, port string, attributes *syscall.SysProcAttr) (stop 
 	}
 	return func() error {
 		_ = lifeline.Close()
-		return cmd.Wait()
+		return errors.Join(cmd.Wait(), os.RemoveAll(folder))
 	}, nil
 }
 
@@ -219,16 +220,21 @@ func serverUser() (*syscall.Credential, error) {
 	return nil, errors.New("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as")
 }
 
-// findBinaries returns the folder with initdb and postgres, the newest version
-// where there are several.
-func findBinaries() (string, error) {
+// usualPlaces are where systems put PostgreSQL's binaries.
+var usualPlaces = []string{
+	"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin",
+}
+
+// findBinaries returns the folder with initdb and postgres: of the patterns'
+// the one with the newest version, otherwise the first of the search path.
+func findBinaries(patterns []string, searchPath string) (string, error) {
 	var folders []string
-	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin"} {
+	for _, pattern := range patterns {
 		found, _ := filepath.Glob(pattern)
 		slices.SortFunc(found, func(a, b string) int { return version(b) - version(a) })
 		folders = append(folders, found...)
 	}
-	folders = append(folders, filepath.SplitList(os.Getenv("PATH"))...)
+	folders = append(folders, filepath.SplitList(searchPath)...)
 	for _, folder := range folders {
 		if executable(filepath.Join(folder, "initdb")) && executable(filepath.Join(folder, "postgres")) {
 			return folder, nil
@@ -238,17 +244,14 @@ func findBinaries() (string, error) {
 		"install them (Debian: apt-get install postgresql; macOS: brew install postgresql@16), or name a server in %s", URLVariable)
 }
 
-// version is the first number in a path, 0 without one.
+// version is the last number in a path, 0 without one.
 func version(path string) int {
-	start := strings.IndexAny(path, "0123456789")
-	if start < 0 {
+	isDigit := func(r rune) bool { return r >= '0' && r <= '9' }
+	numbers := strings.FieldsFunc(path, func(r rune) bool { return !isDigit(r) })
+	if len(numbers) == 0 {
 		return 0
 	}
-	end := start
-	for end < len(path) && path[end] >= '0' && path[end] <= '9' {
-		end++
-	}
-	n, _ := strconv.Atoi(path[start:end])
+	n, _ := strconv.Atoi(numbers[len(numbers)-1])
 	return n
 }
 
