@@ -44,8 +44,9 @@ func (c *Client) post(ctx context.Context, r call, ok ...int) (*answer, error) {
 		return nil, &ServerError{Kind: ErrNotOAuth, URL: r.endpoint, Reason: err.Error()}
 	}
 	var retry retries
+	nonce := c.nonces.Get(r.key.Thumbprint(), origin)
 	for {
-		nonce, skew := c.nonces.Get(r.key.Thumbprint(), origin), c.clocks.Offset(origin)
+		skew := c.clocks.Offset(origin)
 		a, err := c.postOnce(ctx, r, origin, nonce)
 		if err != nil {
 			return nil, err
@@ -65,6 +66,9 @@ func (c *Client) post(ctx context.Context, r call, ok ...int) (*answer, error) {
 			}
 		default:
 			return nil, err
+		}
+		if given != "" {
+			nonce = given
 		}
 	}
 }

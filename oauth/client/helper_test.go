@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,4 +127,20 @@ func newRequest(t testing.TB, method, target string) *http.Request {
 		t.Fatal(err)
 	}
 	return req
+}
+
+// countingStore counts what a session store is asked for.
+type countingStore struct {
+	client.SessionStore
+	gets, saves atomic.Int64
+}
+
+func (c *countingStore) Get(ctx context.Context, id string) (*client.SessionData, error) {
+	c.gets.Add(1)
+	return c.SessionStore.Get(ctx, id)
+}
+
+func (c *countingStore) Save(ctx context.Context, d *client.SessionData) error {
+	c.saves.Add(1)
+	return c.SessionStore.Save(ctx, d)
 }

@@ -80,8 +80,9 @@ func (s *Session) Do(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	var retry retries
+	nonce := c.nonces.Get(s.data.DPoPKey.Thumbprint(), s.data.PDS)
 	for {
-		nonce, skew := c.nonces.Get(s.data.DPoPKey.Thumbprint(), s.data.PDS), c.clocks.Offset(s.data.PDS)
+		skew := c.clocks.Offset(s.data.PDS)
 		out, err := s.authorize(req, body, nonce)
 		if err != nil {
 			return nil, err
@@ -108,6 +109,9 @@ func (s *Session) Do(req *http.Request) (*http.Response, error) {
 		}
 		if !body.replayable() {
 			return nil, fmt.Errorf("%w: %w", ErrBodyNotReplayable, err)
+		}
+		if given != "" {
+			nonce = given // not that of a slower answer to another call
 		}
 	}
 }

@@ -255,7 +255,8 @@ func (n *Network) assertion(id string, form url.Values) error {
 
 // proof checks a DPoP proof (RFC 9449, 4.3) and gives a nonce with the answer.
 func (n *Network) proof(w http.ResponseWriter, r *http.Request, token string) (string, error) {
-	w.Header().Set("DPoP-Nonce", n.currentNonce())
+	current, previous := n.nonces() // one moment for the answer and the check
+	w.Header().Set("DPoP-Nonce", current)
 	bad := func(why string) error { return &refusal{400, "invalid_dpop_proof", why} }
 	headers := r.Header.Values("DPoP")
 	if len(headers) != 1 {
@@ -293,7 +294,7 @@ func (n *Network) proof(w http.ResponseWriter, r *http.Request, token string) (s
 		return "", bad("htm or htu")
 	case c.Ath != want:
 		return "", bad("ath")
-	case !n.goodNonce(c.Nonce):
+	case c.Nonce != current && c.Nonce != previous:
 		return "", &refusal{400, "use_dpop_nonce", "nonce"}
 	case len(c.Jti) < 16 || !n.once(c.Jti):
 		return "", bad("jti")
@@ -341,19 +342,14 @@ func refuse(w http.ResponseWriter, err error) bool {
 	return err != nil
 }
 
-func (n *Network) currentNonce() string {
+// nonces counts a proof and returns the nonces that are good now.
+func (n *Network) nonces() (current, previous string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.proofs++; n.NonceEvery > 0 && n.proofs%n.NonceEvery == 0 {
 		n.nonce++
 	}
-	return fmt.Sprintf("nonce-%d", n.nonce)
-}
-
-func (n *Network) goodNonce(nonce string) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return nonce == fmt.Sprintf("nonce-%d", n.nonce) || nonce == fmt.Sprintf("nonce-%d", n.nonce-1)
+	return fmt.Sprintf("nonce-%d", n.nonce), fmt.Sprintf("nonce-%d", n.nonce-1)
 }
 
 // once reports whether an id was not used before.
