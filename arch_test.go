@@ -42,7 +42,6 @@ var edges = map[[2]string]string{
 	{"agent", "session"}:        "a member's writes go through their OAuth session",
 	{"ingest", "index"}:         "events are applied by the same function as writes",
 	{"daemon", "config"}:        "the settings say what is assembled",
-	{"admin", "config"}:         "operator commands open what the settings name",
 	{"cli", "config"}:           "arguments and environment become settings",
 	{"cli", "daemon"}:           "serve",
 	{"cli", "admin"}:            "every other command of the operator",

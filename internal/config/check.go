@@ -133,11 +133,11 @@ func checkStorage(c *Config, say sayFunc) {
 			say("database_url", "must look like postgres://user@host/database")
 		}
 		if c.SecretKey.IsZero() {
-			say("secret_key", "must be given with PostgreSQL: every process needs the same one. `atoll keys generate` makes one")
+			say("secret_key", "must be given with PostgreSQL: every process needs the same one. `atoll keys generate secret` makes one")
 		}
 	}
 	if placeholder(c.SecretKey.Reveal()) {
-		say("secret_key", "is a placeholder; `atoll keys generate` makes a real one")
+		say("secret_key", "is a placeholder; `atoll keys generate secret` makes a real one")
 	}
 }
 

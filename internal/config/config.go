@@ -6,7 +6,6 @@ package config
 import (
 	"net/netip"
 	"path/filepath"
-	"time"
 
 	"github.com/atoll-social/atoll/internal/keyring"
 )
@@ -33,8 +32,7 @@ type Config struct {
 	LogLevel  string // debug, info, warn, error
 	LogFormat string // text, json
 
-	Limits    Limits
-	Retention Retention
+	Limits Limits
 
 	origins map[string]origin
 }
@@ -44,11 +42,6 @@ type Limits struct {
 	SignInsPerMinute  int // begun sign-ins, per address (IPv6: per /64)
 	RequestsPerMinute int // everything else, per address
 	WritesPerMinute   int // records written through Atoll, per account
-}
-
-// Retention says how long what is not needed any more is kept.
-type Retention struct {
-	Audit time.Duration
 }
 
 // Source is a stream of the network to listen to.
@@ -96,7 +89,6 @@ func Default() *Config {
 		LogLevel:  "info",
 		LogFormat: "text",
 		Limits:    Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60},
-		Retention: Retention{Audit: 90 * 24 * time.Hour},
 		origins:   map[string]origin{},
 	}
 }

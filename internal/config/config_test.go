@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -78,8 +77,6 @@ kind = "repos"
 url = "https://relay.atoll-tests.net"
 [limits]
 sign_ins_per_minute = 7
-[retention]
-audit = "30d"
 `, nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -97,8 +94,8 @@ audit = "30d"
 	if diff := cmp.Diff(want, c.Sources); diff != "" {
 		t.Errorf("sources (-want +got):\n%s", diff)
 	}
-	if c.Has(config.RoleIngest) || c.Limits.SignInsPerMinute != 7 || c.Retention.Audit != 30*24*time.Hour {
-		t.Errorf("roles %v, limits %+v, retention %+v", c.Roles, c.Limits, c.Retention)
+	if c.Has(config.RoleIngest) || c.Limits.SignInsPerMinute != 7 {
+		t.Errorf("roles %v, limits %+v", c.Roles, c.Limits)
 	}
 }
 
@@ -160,7 +157,6 @@ func TestMistakesNameTheirSetting(t *testing.T) {
 		{"source with more", "source = [{kind = 'repos', url = 'https://a.net', extra = 1}]", nil, `unknown key "extra"`},
 		{"source twice", "source = [{kind = 'repos', url = 'https://a.net'},{kind = 'repos', url = 'https://a.net'}]", nil, "stands twice"},
 		{"limit of nothing", "[limits]\nwrites_per_minute = 0", nil, "limits.writes_per_minute: must be a whole number of at least 1"},
-		{"retention without unit", "[retention]\naudit = '90'", nil, "retention.audit: must be a number of days"},
 		{"bad proxy", "trusted_proxies = ['proxy.example']", nil, "neither an address nor a range"},
 		{"bad role", "roles = ['webb']", nil, "is no role"},
 		{"no role", "roles = []", nil, "roles: is empty"},

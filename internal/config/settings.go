@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/atoll-social/atoll/internal/keyring"
 )
@@ -70,7 +69,6 @@ func runningSettings() []setting {
 		countSetting("limits.sign_ins_per_minute", "sign-ins begun, per address", func(c *Config) *int { return &c.Limits.SignInsPerMinute }),
 		countSetting("limits.requests_per_minute", "requests, per address", func(c *Config) *int { return &c.Limits.RequestsPerMinute }),
 		countSetting("limits.writes_per_minute", "records written, per account", func(c *Config) *int { return &c.Limits.WritesPerMinute }),
-		{key: "retention.audit", help: "how long audit rows are kept, such as 90d", set: setRetention, get: func(c *Config) string { return formatDays(c.Retention.Audit) }},
 	}
 }
 
@@ -205,17 +203,3 @@ func getDevHandles(c *Config) string {
 	}
 	return strings.Join(parts, ", ")
 }
-
-const day = 24 * time.Hour
-
-func setRetention(c *Config, text string) error {
-	days, ok := strings.CutSuffix(text, "d")
-	n, err := strconv.Atoi(days)
-	if !ok || err != nil || n < 1 || n > 36500 {
-		return errors.New("must be a number of days, such as 90d")
-	}
-	c.Retention.Audit = time.Duration(n) * day
-	return nil
-}
-
-func formatDays(d time.Duration) string { return strconv.Itoa(int(d/day)) + "d" }

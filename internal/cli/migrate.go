@@ -1,0 +1,24 @@
+package cli
+
+import "fmt"
+
+type migrateCommand struct{}
+
+// Run migrates, which opening the storage does, and says where it ended.
+func (migrateCommand) Run(r *run) error {
+	settings, err := r.settings()
+	if err != nil {
+		return err
+	}
+	storage, _, err := r.storage(settings)
+	if err != nil {
+		return err
+	}
+	defer storage.DB.Close()
+	version, _, err := storage.DB.SchemaVersion(r.ctx)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(r.process.Stdout, "the database is at schema version %d\n", version)
+	return err
+}

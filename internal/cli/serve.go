@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/atoll-social/atoll/internal/config"
+	"github.com/atoll-social/atoll/internal/daemon"
+	"github.com/atoll-social/atoll/internal/telemetry"
+)
+
+type serveCommand struct{}
+
+// Run serves until the process is told to stop.
+func (serveCommand) Run(r *run) error {
+	settings, err := r.settings()
+	if err != nil {
+		return err
+	}
+	logger, err := r.logger(settings)
+	if err != nil {
+		return err
+	}
+	d, err := daemon.New(daemon.Config{
+		Settings: settings, Logger: logger, Version: r.process.Version,
+		Now: r.now, Route: r.process.Seams.Route, Resolver: r.process.Seams.Resolver,
+	})
+	if err != nil {
+		return err
+	}
+	return d.Run(r.ctx)
+}
+
+func (r *run) logger(settings *config.Config) (*slog.Logger, error) {
+	return telemetry.NewLogger(telemetry.LogConfig{
+		Level: settings.LogLevel, Format: settings.LogFormat, Output: r.process.Stderr,
+	})
+}
+
+// storage opens what the settings name, for commands beside a running server.
+func (r *run) storage(settings *config.Config) (*daemon.Storage, *slog.Logger, error) {
+	logger, err := r.logger(settings)
+	if err != nil {
+		return nil, nil, err
+	}
+	storage, err := daemon.OpenStorage(r.ctx, settings, logger)
+	return storage, logger, err
+}
+
+type configCommand struct{}
+
+// Run prints the effective settings.
+func (configCommand) Run(r *run) error {
+	settings, err := r.settings()
+	if err != nil {
+		return err
+	}
+	return settings.Print(r.process.Stdout)
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(r *run) error {
+	_, err := fmt.Fprintln(r.process.Stdout, "atoll", r.process.Version)
+	return err
+}

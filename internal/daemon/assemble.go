@@ -1,0 +1,198 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/atoll-social/atoll/internal/config"
+	"github.com/atoll-social/atoll/internal/egress"
+	"github.com/atoll-social/atoll/internal/httpserver"
+	"github.com/atoll-social/atoll/internal/identity"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/ingest"
+	"github.com/atoll-social/atoll/internal/login"
+	"github.com/atoll-social/atoll/internal/session"
+	"github.com/atoll-social/atoll/oauth/client"
+)
+
+// instance holds what several subsystems stand on while they are assembled.
+type instance struct {
+	*Storage
+	origin    string // where browsers reach us
+	guard     *egress.Guard
+	directory *identity.Directory
+	calls     *http.Client // to members' servers
+	ready     *httpserver.Readiness
+	workers   []worker
+}
+
+// work adds a part that runs until the stop.
+func (i *instance) work(name string, run func(context.Context) error) {
+	i.workers = append(i.workers, worker{name, run})
+}
+
+// members is everything about people and their sessions.
+type members struct {
+	client   *client.Client
+	sessions *session.Manager
+	cookies  session.Cookies
+	login    *login.Service
+}
+
+func (d *Daemon) members(ctx context.Context, i *instance) (*members, error) {
+	manager, err := session.New(session.Config{DB: i.DB, Ring: i.Ring, Logger: d.cfg.Logger, Now: d.cfg.Now})
+	if err != nil {
+		return nil, err
+	}
+	attempts, err := login.NewAttempts(login.AttemptsConfig{DB: i.DB, Ring: i.Ring, Now: d.cfg.Now})
+	if err != nil {
+		return nil, err
+	}
+	c, err := d.oauthClient(ctx, i, attempts, manager)
+	if err != nil {
+		return nil, err
+	}
+	revoker, err := session.NewRevoker(session.RevokerConfig{Manager: manager, Client: c})
+	if err != nil {
+		return nil, err
+	}
+	i.work("revoker", revoker.Run)
+	cookies, err := session.NewCookies(i.origin, 0)
+	if err != nil {
+		return nil, err
+	}
+	service, err := login.New(login.Config{
+		Client: c, Attempts: attempts, Sessions: manager, Directory: i.directory, Cookies: cookies,
+		Origin: i.origin, Limit: perMinute(d.settings.Limits.SignInsPerMinute), Logger: d.cfg.Logger, Now: d.cfg.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &members{client: c, sessions: manager, cookies: cookies, login: service}, nil
+}
+
+// oauthClient makes the client that signs members in: confidential with a
+// public_url, else for development on this machine.
+func (d *Daemon) oauthClient(ctx context.Context, i *instance, attempts client.AttemptStore, sessions client.SessionStore) (*client.Client, error) {
+	pushes, err := login.NewPushLimit()
+	if err != nil {
+		return nil, err
+	}
+	cfg := client.Config{
+		ClientID: clientID(d.settings), RedirectURIs: []string{i.origin + callbackPath}, Scope: login.Scope(),
+		Name: "Atoll", HTTP: i.calls, Directory: i.directory, Attempts: attempts, Sessions: sessions,
+		BeforePush: pushes.Wait, AllowLoopback: d.settings.Dev, Now: d.cfg.Now, Logger: d.cfg.Logger,
+	}
+	if d.settings.PublicURL != "" {
+		keys, err := session.NewKeys(session.KeysConfig{DB: i.DB, Ring: i.Ring, Logger: d.cfg.Logger, Now: d.cfg.Now})
+		if err != nil {
+			return nil, err
+		}
+		if err := keys.Ensure(ctx); err != nil {
+			return nil, fmt.Errorf("client keys: %w", err)
+		}
+		cfg.Keys, cfg.URI = keys.Set(), d.settings.PublicURL
+		i.work("client keys", keys.Run)
+	}
+	return client.New(cfg)
+}
+
+// perMinute grants n requests a minute, and half of them at once.
+func perMinute(n int) httpserver.LimiterConfig {
+	return httpserver.LimiterConfig{Every: time.Minute / time.Duration(n), Burst: max(n/2, 1)}
+}
+
+// content is what the network says.
+type content struct {
+	index   *index.Index
+	cursors *index.Cursors
+}
+
+// cursorKey is the label under which the key that signs cursors is derived.
+const cursorKey = "feed cursors"
+
+func (d *Daemon) content(i *instance) (*content, error) {
+	ix, err := index.New(index.Config{DB: i.DB, Now: d.cfg.Now})
+	if err != nil {
+		return nil, err
+	}
+	cursors, err := index.NewCursors(i.Ring.Derive(cursorKey, 32))
+	if err != nil {
+		return nil, err
+	}
+	if d.settings.Has(config.RoleIngest) {
+		if err := d.listen(i, ix); err != nil {
+			return nil, err
+		}
+	}
+	return &content{index: ix, cursors: cursors}, nil
+}
+
+// listen follows the configured sources.
+func (d *Daemon) listen(i *instance, ix *index.Index) error {
+	var sources []ingest.Source
+	for _, s := range d.settings.Sources {
+		sources = append(sources, ingest.Source{Kind: s.Kind, URL: s.URL})
+	}
+	in, err := ingest.New(ingest.Config{
+		DB: i.DB, Index: ix, Sources: sources, Stream: streamClient(i.guard), Fetch: i.calls,
+		Directory: i.directory, Logger: d.cfg.Logger, Metrics: d.registry, Now: d.cfg.Now,
+	})
+	if err != nil {
+		return err
+	}
+	i.work("ingest", in.Run)
+	i.ready.Want("sources", func(context.Context) error { return unconnected(in.Status()) })
+	return nil
+}
+
+// assemble makes every part and returns what answers requests.
+func (d *Daemon) assemble(ctx context.Context, storage *Storage, l *listening) (*parts, error) {
+	guard, err := outbound(d.cfg, d.registry)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := directory(d.cfg, guard)
+	if err != nil {
+		return nil, err
+	}
+	i := &instance{
+		Storage: storage, origin: l.origin(d.settings), guard: guard, directory: dir,
+		calls: guard.Client(egress.Limits{Timeout: callTimeout, MaxBytes: callSize}),
+		ready: l.ready,
+	}
+	d.needs(i, l)
+	p := &parts{origin: i.origin}
+	if l.handler, p.clientID, err = d.serving(ctx, i); err != nil {
+		return nil, err
+	}
+	p.workers[stageServe] = l.workers()
+	p.workers[stageWork] = i.workers
+	return p, nil
+}
+
+// serving makes what answers requests, and what stands behind it.
+func (d *Daemon) serving(ctx context.Context, i *instance) (http.Handler, string, error) {
+	c, err := d.content(i)
+	if err != nil {
+		return nil, "", err
+	}
+	if !d.settings.Has(config.RoleWeb) {
+		return d.healthOnly(i), "", nil
+	}
+	m, err := d.members(ctx, i)
+	if err != nil {
+		return nil, "", err
+	}
+	if d.settings.PublicURL != "" {
+		i.work("published documents", d.checkPublished)
+	}
+	s, err := d.surfaces(i, m, c)
+	if err != nil {
+		return nil, "", err
+	}
+	handler, err := d.handler(i, s)
+	return handler, m.client.ID(), err
+}

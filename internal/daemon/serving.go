@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/atoll-social/atoll/internal/config"
+	"github.com/atoll-social/atoll/internal/httpserver"
+	"github.com/atoll-social/atoll/internal/identity"
+	"github.com/atoll-social/atoll/internal/ingest"
+	"github.com/atoll-social/atoll/internal/web"
+)
+
+// Bounds of requests; a route may set narrower ones.
+const (
+	maxBody      = 1 << 20
+	readTimeout  = 30 * time.Second
+	writeTimeout = 60 * time.Second
+)
+
+// xrpcPrefix is where the API is; all else is pages.
+const xrpcPrefix = "/xrpc/"
+
+// surfaces are what answers requests.
+type surfaces struct {
+	web *web.Server
+}
+
+// render answers an error in the manner of the surface that the path belongs to.
+func (s *surfaces) render(w http.ResponseWriter, r *http.Request, err error) {
+	s.web.RenderFault(w, r, err)
+}
+
+func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error) {
+	origins, err := httpserver.NewOrigins(d.settings.PublicURL)
+	if err != nil {
+		return nil, err
+	}
+	document, err := instanceDocument(d.settings)
+	if err != nil {
+		return nil, err
+	}
+	pages, err := web.New(web.Config{
+		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Client: m.client,
+		Index: c.index, Cursors: c.cursors, Origin: i.origin, Origins: origins, Document: document,
+		Listening: len(d.settings.Sources) > 0, Now: d.cfg.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &surfaces{web: pages}, nil
+}
+
+// handler puts the surfaces behind what holds for every request.
+func (d *Daemon) handler(i *instance, s *surfaces) (http.Handler, error) {
+	limiter, err := httpserver.NewAddrLimiter(perMinute(d.settings.Limits.RequestsPerMinute))
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	i.ready.Mount(mux)
+	s.web.Mount(mux)
+	middleware := []httpserver.Middleware{
+		httpserver.RequestID,
+		httpserver.RealAddr(d.settings.TrustedProxies),
+		httpserver.AccessLog(d.cfg.Logger),
+		httpserver.Metrics(d.registry),
+		httpserver.Recover(s.render),
+		httpserver.SecurityHeaders(d.settings.PublicURL != ""),
+		httpserver.Timeouts(readTimeout, writeTimeout),
+		httpserver.MaxBody(maxBody),
+		httpserver.LimitAddr(limiter, s.render),
+	}
+	if d.settings.PublicURL == "" {
+		middleware = append(middleware, httpserver.LocalhostRedirect)
+	}
+	return httpserver.Chain(httpserver.Routes(mux, s.render), middleware...), nil
+}
+
+// needs says what this process cannot do without.
+func (d *Daemon) needs(i *instance, l *listening) {
+	i.ready.Need("storage", i.DB.Writable)
+	i.ready.Need("schema", func(ctx context.Context) error {
+		have, want, err := i.DB.SchemaVersion(ctx)
+		if err == nil && have != want {
+			err = fmt.Errorf("the database is at schema version %d, this program at %d", have, want)
+		}
+		return err
+	})
+	i.ready.Need("listener", l.server.Probe)
+}
+
+// healthOnly is served by a process without the role web.
+func (d *Daemon) healthOnly(i *instance) http.Handler {
+	mux := http.NewServeMux()
+	i.ready.Mount(mux)
+	return httpserver.Chain(httpserver.Routes(mux, httpserver.RenderText),
+		httpserver.RequestID, httpserver.AccessLog(d.cfg.Logger), httpserver.Timeouts(readTimeout, writeTimeout))
+}
+
+// instanceDocument describes this instance by its did:web; nil in development.
+func instanceDocument(settings *config.Config) (*identity.InstanceDocument, error) {
+	if settings.PublicURL == "" {
+		return nil, nil //nolint:nilnil // a development client has no identity, and pages say so
+	}
+	return identity.NewInstanceDocument(settings.PublicURL)
+}
+
+// unconnected names the sources that are not listened to just now.
+func unconnected(sources []ingest.Status) error {
+	var trouble []error
+	for _, s := range sources {
+		if !s.Connected {
+			trouble = append(trouble, fmt.Errorf("%s: %s", s.URL, s.Trouble))
+		}
+	}
+	return errors.Join(trouble...)
+}
