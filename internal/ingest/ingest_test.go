@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime/pprof"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -169,10 +170,9 @@ func TestBrokenConnections(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			h := newHost(t)
-			times := 0
+			var times atomic.Int64
 			h.misbehave = func(conn *websocket.Conn, _ string) bool {
-				times++
-				if times > 3 {
+				if times.Add(1) > 3 {
 					return false
 				}
 				tt.breaks(t.Context(), conn)
