@@ -27,6 +27,7 @@ func openPostgres(ctx context.Context, cfg Config) (*DB, error) {
 	if limit <= 0 {
 		limit = max(8, 4*runtime.GOMAXPROCS(0))
 	}
+	limit = max(2, limit) // migrating takes one for the lock and one for the work
 	pool.SetMaxOpenConns(limit)
 	pool.SetMaxIdleConns(limit)
 	pool.SetConnMaxIdleTime(5 * time.Minute)

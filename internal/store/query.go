@@ -33,7 +33,8 @@ type reader struct{ db *DB }
 // fails on SQLite. It sees what was committed before each statement began.
 func (db *DB) Read() Querier { return reader{db} }
 
-// ExecContext is here for statements such as ANALYZE's relatives that read.
+// ExecContext is sql.DB's. It is here to complete Querier; statements that write
+// belong into Tx.
 func (r reader) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	args, err := arguments(args)
 	if err != nil {

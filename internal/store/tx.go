@@ -84,18 +84,18 @@ func (db *DB) once(ctx context.Context, fn func(tx *Tx) error) error {
 	defer cancel()
 	beginning := context.AfterFunc(ctx, cancel)
 	sqlTx, err := conn.BeginTx(own, &sql.TxOptions{Isolation: db.isolation()})
-	if !beginning() && err == nil {
-		err = errors.Join(ctx.Err(), ignoreDone(sqlTx.Rollback()))
-	}
-	if err != nil && brokeWhileIdle(err) {
+	// Also runs when fn panics; after a commit it does nothing.
+	defer rollback(sqlTx)
+	switch {
+	case !beginning():
+		err = ctx.Err()
+	case err != nil && brokeWhileIdle(err):
 		err = fmt.Errorf("%w: %w", errIdleBroken, err)
 	}
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	tx := &Tx{tx: sqlTx}
-	// Also runs when fn panics; after a commit it does nothing.
-	defer func() { _ = sqlTx.Rollback() }()
 	if err := fn(tx); err != nil {
 		return err
 	}
@@ -136,11 +136,11 @@ func (db *DB) isolation() sql.IsolationLevel {
 	return sql.LevelDefault
 }
 
-func ignoreDone(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
-		return nil
+// rollback rolls back a transaction that began.
+func rollback(tx *sql.Tx) {
+	if tx != nil {
+		_ = tx.Rollback()
 	}
-	return err
 }
 
 // ExecContext is sql.Tx's.

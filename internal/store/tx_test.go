@@ -141,12 +141,17 @@ func TestAStatementIsRefusedWhileRowsAreOpen(t *testing.T) {
 func TestTxInsideTxEnds(t *testing.T) {
 	t.Parallel()
 	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
-		cfg.MaxReaders = 1
+		cfg.MaxReaders = 2
 		db := storetest.Open(t, cfg)
 		db.SetAcquireFor(100 * time.Millisecond)
-		err := db.Tx(t.Context(), func(*store.Tx) error {
-			return db.Tx(t.Context(), func(*store.Tx) error { return nil })
-		})
+		var nest func(depth int) error
+		nest = func(depth int) error {
+			if depth == 0 {
+				return nil
+			}
+			return db.Tx(t.Context(), func(*store.Tx) error { return nest(depth - 1) })
+		}
+		err := nest(cfg.MaxReaders + 1)
 		if err == nil || !strings.Contains(err.Error(), "transaction inside a transaction") || !store.IsTransient(err) {
 			t.Errorf("Tx inside Tx = %v, want an error that says so", err)
 		}
