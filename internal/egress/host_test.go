@@ -156,6 +156,29 @@ func TestWaitersAreSentAwayWhenTheHostGoesDown(t *testing.T) {
 	})
 }
 
+func TestNobodyWaitsForAPlaceAtAHostThatIsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hs := testHosts(t, HostLimits{InFlight: 2, Failures: 1, Pause: time.Second, Wait: time.Minute})
+		hanging, err := hs.enter(t.Context(), "h")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = visit(hs, "h", failed)
+		time.Sleep(time.Second)
+		probe, err := hs.enter(t.Context(), "h") // both places are taken now
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if err := visit(hs, "h", alive); !errors.Is(err, ErrHostDown) || time.Since(begun) != 0 {
+			t.Errorf("enter = %v after %s, want ErrHostDown at once", err, time.Since(begun))
+		}
+		probe(alive)
+		hanging(alive)
+	})
+}
+
 func TestMemoryOverManyHostsIsBounded(t *testing.T) {
 	t.Parallel()
 	hs := testHosts(t, HostLimits{Remembered: 100})

@@ -85,15 +85,21 @@ func TestADeadHostFailsFastAndSlowsNobody(t *testing.T) {
 	}
 }
 
-// Error statuses are answers: a host that says 503 is not down.
-func TestErrorStatusesAreAnswers(t *testing.T) {
+// A host that says 503, or too much, is not down.
+func TestErrorStatusesAndLargeBodiesAreAnswers(t *testing.T) {
 	t.Parallel()
-	server := tlsServer(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	server := tlsServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write(make([]byte, 2000))
+	})
 	client := guardFor(t, server).Client(ordinary)
 	for range 20 {
 		resp, err := get(t, client, server.URL)
 		if err != nil || resp.StatusCode != http.StatusServiceUnavailable {
 			t.Fatalf("GET = %v, %v; want 503 every time", resp, err)
+		}
+		if _, err := io.ReadAll(resp.Body); !errors.Is(err, egress.ErrTooLarge) {
+			t.Fatalf("reading = %v, want ErrTooLarge", err)
 		}
 		_ = resp.Body.Close()
 	}
@@ -177,8 +183,8 @@ func TestStreamsPassTheGuard(t *testing.T) {
 	})
 	g := newGuard(t, egress.Config{Dev: true, RootCAs: rootsOf(server), PerHost: egress.HostLimits{InFlight: 1}})
 	stream := g.Client(egress.Limits{})
-	for range 3 {
-		conn, resp, err := websocket.Dial(t.Context(), server.URL, &websocket.DialOptions{HTTPClient: stream})
+	for _, client := range []*http.Client{stream, stream, g.Client(ordinary), stream} {
+		conn, resp, err := websocket.Dial(t.Context(), server.URL, &websocket.DialOptions{HTTPClient: client})
 		if err != nil {
 			t.Fatalf("dial = %v", err)
 		}

@@ -176,7 +176,7 @@ func TestTheAccessLogHasTheRouteOnly(t *testing.T) {
 		return err
 	}))
 	mux := http.NewServeMux()
-	mux.Handle("/", inner)
+	mux.Handle("/", httpserver.Recover(httpserver.RenderText)(inner))
 	r := httptest.NewRequest(http.MethodGet, "/api/Canary1?code=Canary2", nil)
 	r.Header.Set("User-Agent", "Canary3")
 	r.Header.Set("X-Request-Id", "Canary4")

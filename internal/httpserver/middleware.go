@@ -2,8 +2,6 @@ package httpserver
 
 import (
 	"crypto/rand"
-	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -94,9 +92,6 @@ func MaxBody(limit int64) Middleware {
 			switch {
 			case r.Body == nil || r.Body == http.NoBody:
 			case r.ContentLength > limit:
-				if r.ProtoMajor == 1 {
-					w.Header().Set("Connection", "close") // the rest is not read
-				}
 				r.Body = &refusedBody{limit}
 			default:
 				r.Body = http.MaxBytesReader(innermost(w), r.Body, limit)
@@ -124,37 +119,21 @@ func innermost(w http.ResponseWriter) http.ResponseWriter {
 }
 
 // Timeouts gives slow clients read for sending their body and write for
-// taking the answer, counted from the request's headers. A handler that
-// streams lifts the second with http.ResponseController.SetWriteDeadline.
+// taking the answer, counted from the request's headers. A handler may take
+// longer than read once it has the body. One that streams lifts the second
+// with http.ResponseController.SetWriteDeadline.
 func Timeouts(read, write time.Duration) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			control := http.NewResponseController(w)
-			_ = control.SetWriteDeadline(time.Now().Add(write)) // unsupported only by test recorders
+			// Unsupported only by test recorders.
+			_ = control.SetWriteDeadline(time.Now().Add(write))
 			if r.Body != nil && r.Body != http.NoBody {
-				if control.SetReadDeadline(time.Now().Add(read)) == nil {
-					r.Body = &timedBody{ReadCloser: r.Body, control: control}
-				}
+				_ = control.SetReadDeadline(time.Now().Add(read))
 			}
 			next.ServeHTTP(w, r)
 		})
 	}
-}
-
-// timedBody lifts the read deadline at the end of the body: on HTTP/1 a
-// deadline that passes later would cancel the request's context.
-type timedBody struct {
-	io.ReadCloser
-	control *http.ResponseController
-}
-
-// Read implements io.Reader.
-func (b *timedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
-		_ = b.control.SetReadDeadline(time.Time{})
-	}
-	return n, err
 }
 
 // LocalhostRedirect sends readers at host localhost to 127.0.0.1, keeping the

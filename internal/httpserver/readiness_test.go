@@ -132,6 +132,20 @@ func TestAskersShareOneRoundAndAHangingPartTimesOut(t *testing.T) {
 	})
 }
 
+func TestAnAskerThatLeftDoesNotSpoilTheAnswer(t *testing.T) {
+	t.Parallel()
+	r := httpserver.NewReadiness(slog.New(slog.DiscardHandler), nil)
+	r.Need("storage", func(ctx context.Context) error { return ctx.Err() })
+	mux := http.NewServeMux()
+	r.Mount(mux)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/readyz", nil).WithContext(gone))
+	if status, body := ask(t, r, "/readyz"); status != http.StatusOK {
+		t.Errorf("/readyz after somebody left = %d %s, want 200", status, body)
+	}
+}
+
 func TestStoppingIsNotReady(t *testing.T) {
 	t.Parallel()
 	r := httpserver.NewReadiness(slog.New(slog.DiscardHandler), nil)

@@ -132,7 +132,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve %s: %w", s.cfg.Listen, err)
 	case <-ctx.Done():
 	}
-	s.stop(requests, srv, cut)
+	s.stop(requests, srv)
 	<-served
 	return nil
 }
@@ -166,7 +166,7 @@ func (s *Server) serve(srv *http.Server) error {
 	return srv.Serve(s.listener)
 }
 
-func (s *Server) stop(ctx context.Context, srv *http.Server, cut context.CancelFunc) {
+func (s *Server) stop(ctx context.Context, srv *http.Server) {
 	if s.cfg.Readiness != nil {
 		s.cfg.Readiness.Stop()
 	}
@@ -177,7 +177,6 @@ func (s *Server) stop(ctx context.Context, srv *http.Server, cut context.CancelF
 	defer cancel()
 	if err := srv.Shutdown(drain); err != nil {
 		s.cfg.Logger.WarnContext(ctx, "requests cut off", "budget", s.cfg.Drain, "err", err)
-		cut()
 		_ = srv.Close() // its error is that of connections already broken
 	}
 	s.closed()
