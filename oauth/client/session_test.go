@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/atoll-social/atoll/oauth/client"
 	"github.com/atoll-social/atoll/oauth/client/internal/hostile"
+	"github.com/atoll-social/atoll/test/size"
 )
 
 const method = hostile.PDS + "/xrpc/com.atproto.repo.createRecord"
@@ -381,10 +381,7 @@ func TestNoncesAreLearntFromEveryResponse(t *testing.T) {
 // TestManyCallsLeaveNothingBehind: S28. It counts the goroutines of the whole
 // process, so it does not run beside other tests.
 func TestManyCallsLeaveNothingBehind(t *testing.T) { //nolint:paralleltest // see above
-	calls := 2_000
-	if os.Getenv("TEST_SIZE") == "full" {
-		calls = 10_000
-	}
+	calls := size.Size(2_000, 10_000)
 	f := newFixture(t, nil)
 	f.net.NonceEvery = 100
 	store := &countingStore{SessionStore: f.sessions}
