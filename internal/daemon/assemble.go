@@ -164,6 +164,7 @@ func (d *Daemon) assemble(ctx context.Context, storage *Storage, l *listening) (
 		ready: l.ready,
 	}
 	d.needs(i, l)
+	i.work("storage upkeep", storage.DB.Run)
 	p := &parts{origin: i.origin}
 	if l.handler, p.clientID, err = d.serving(ctx, i); err != nil {
 		return nil, err
