@@ -12,12 +12,9 @@ import (
 	"github.com/atoll-social/atoll/oauth/client"
 )
 
-// States of an OAuth session; see the migration.
-const (
-	stateLive     = "live"
-	stateRevoking = "revoking"
-	stateEnded    = "ended"
-)
+// stateLive is the state of a session that can be used; see the migration for
+// the others.
+const stateLive = "live"
 
 var _ client.SessionStore = (*Manager)(nil)
 

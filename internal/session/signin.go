@@ -56,22 +56,11 @@ func (m *Manager) SignIn(ctx context.Context, in SignIn) (SignedIn, error) {
 	newID := rand.Text()
 	var out SignedIn
 	err = m.db.Tx(ctx, func(tx *store.Tx) error {
-		out = SignedIn{Token: token, DeviceID: newID}
-		id, known, err := rotateToken(ctx, tx, in.Token, hash, now)
-		if err != nil {
+		out = SignedIn{Token: token}
+		if out.DeviceID, err = m.placeDevice(ctx, tx, newID, hash, in, now); err != nil {
 			return err
 		}
-		if known {
-			out.DeviceID = id
-			err = m.adoptDevice(ctx, tx, id, in, now)
-		} else {
-			err = m.insertDevice(ctx, tx, newID, hash, in, now)
-		}
-		if err != nil {
-			return err
-		}
-		out.Replaced, err = placeAccount(ctx, tx, out.DeviceID, in, now)
-		if err != nil {
+		if out.Replaced, err = placeAccount(ctx, tx, out.DeviceID, in, now); err != nil {
 			return err
 		}
 		if err := insertSession(ctx, tx, row); err != nil {
@@ -88,6 +77,19 @@ func (m *Manager) SignIn(ctx context.Context, in SignIn) (SignedIn, error) {
 		m.wakeRevoker()
 	}
 	return out, nil
+}
+
+// placeDevice gives the device that presented a live token the new one, or
+// makes a device under newID, and returns its id.
+func (m *Manager) placeDevice(ctx context.Context, tx *store.Tx, newID string, hash []byte, in SignIn, now time.Time) (string, error) {
+	id, known, err := rotateToken(ctx, tx, in.Token, hash, now)
+	switch {
+	case err != nil:
+		return "", err
+	case known:
+		return id, m.adoptDevice(ctx, tx, id, in, now)
+	}
+	return newID, m.insertDevice(ctx, tx, newID, hash, in, now)
 }
 
 // rotateToken replaces a device's token and locks its row until the
