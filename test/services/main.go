@@ -1,9 +1,7 @@
-// Command services starts the local network and PostgreSQL once, runs a command with their addresses in its environment,
-// and ends with the command's exit code:
+// Command services starts the local network and PostgreSQL once, runs a command with their addresses in its
+// environment, and ends with its exit code. Services that the environment names already are handed on.
 //
 //	go run ./test/services -- go test ./...
-//
-// Services that the environment names already are handed on as they are.
 package main
 
 import (
