@@ -35,7 +35,7 @@ func (s *surfaces) render(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error) {
-	origins, err := httpserver.NewOrigins(d.settings.PublicURL)
+	origins, err := httpserver.NewOrigins(i.origin)
 	if err != nil {
 		return nil, err
 	}

@@ -10,18 +10,17 @@ import (
 
 // Origins decides whether a request that changes state came from our own
 // pages. It belongs on every route that reads cookies.
-type Origins struct{ protection *http.CrossOriginProtection }
+type Origins struct {
+	own        string
+	protection *http.CrossOriginProtection
+}
 
-// NewOrigins trusts the origin under which browsers reach this server, such as
-// "https://atoll.example" (a reverse proxy may pass another Host on). Empty
-// means that only the request's own host is trusted.
-func NewOrigins(publicURL string) (*Origins, error) {
-	o := &Origins{protection: http.NewCrossOriginProtection()}
-	if publicURL == "" {
-		return o, nil
-	}
-	if err := o.protection.AddTrustedOrigin(publicURL); err != nil {
-		return nil, fmt.Errorf("trusted origin %q: %w", publicURL, err)
+// NewOrigins takes the one origin under which browsers reach this server, such
+// as "https://atoll.example" (a reverse proxy may pass another Host on).
+func NewOrigins(own string) (*Origins, error) {
+	o := &Origins{own: own, protection: http.NewCrossOriginProtection()}
+	if err := o.protection.AddTrustedOrigin(own); err != nil {
+		return nil, fmt.Errorf("own origin %q: %w", own, err)
 	}
 	return o, nil
 }
@@ -44,6 +43,12 @@ func (o *Origins) Check(r *http.Request) error {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return nil
+	}
+	// CrossOriginProtection takes the request's own host for ours, whatever the
+	// scheme: a page that an attacker serves under our name by plain http would
+	// pass in a browser that sends no Sec-Fetch-Site.
+	if origin := r.Header.Get("Origin"); origin != "" && origin != o.own {
+		return fault.Wrap(fault.Forbidden, errForeign, foreignText).WithCode("CrossOrigin")
 	}
 	unknown := r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == ""
 	if unknown && len(r.Header.Values("Cookie")) > 0 {

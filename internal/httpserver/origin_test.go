@@ -23,7 +23,7 @@ func TestOnlyOurOwnPagesChangeState(t *testing.T) {
 	}{
 		{"same origin", "POST", "Sec-Fetch-Site=same-origin|Origin=https://atoll.example|Cookie=a=b", 200},
 		{"same origin without fetch metadata", "POST", "Origin=https://atoll.example|Cookie=a=b", 200},
-		{"origin of the request's host", "POST", "Origin=http://inner:8080|Cookie=a=b", 200},
+		{"origin of the request's host", "POST", "Origin=http://inner:8080|Cookie=a=b", 403},
 		{"typed by the member", "POST", "Sec-Fetch-Site=none|Cookie=a=b", 200},
 		{"cross site", "POST", "Sec-Fetch-Site=cross-site|Origin=https://evil.example|Cookie=a=b", 403},
 		{"same site, other origin", "POST", "Sec-Fetch-Site=same-site|Origin=https://x.atoll.example|Cookie=a=b", 403},
@@ -67,7 +67,7 @@ func TestOnlyOurOwnPagesChangeState(t *testing.T) {
 
 func TestNewOriginsRefusesWhatIsNoOrigin(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{"atoll.example", "https://atoll.example/path", "https://"} {
+	for _, bad := range []string{"", "atoll.example", "https://atoll.example/path", "https://"} {
 		if _, err := httpserver.NewOrigins(bad); err == nil {
 			t.Errorf("NewOrigins(%q) succeeded", bad)
 		}
