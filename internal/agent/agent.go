@@ -1,0 +1,85 @@
+// Package agent writes to a member's repository at the member's own server, in
+// the member's name, so that nothing is written twice: the record key is chosen
+// before the first attempt, and an unclear answer is settled by reading the
+// record back.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	sdk "github.com/bluesky-social/indigo/atproto/identity"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/pds"
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/oauth/client"
+)
+
+// Actor is on whose behalf something is done, and by which of their sessions.
+type Actor struct {
+	DID syntax.DID
+	// SessionID names an OAuth session of that account.
+	SessionID string
+}
+
+// Directory finds the server of an account; identity.Directory does.
+type Directory interface {
+	LookupDID(ctx context.Context, did syntax.DID) (*sdk.Identity, error)
+	// PDS is the origin of the account's server.
+	PDS(ident *sdk.Identity) (string, error)
+}
+
+// Opener opens a session for sending requests with it. Errors are those of
+// oauth/client, ErrNotFound above all.
+type Opener func(ctx context.Context, actor Actor) (pds.Doer, error)
+
+// OAuth opens sessions of c. A session of somebody else than the actor is an
+// error, whoever asks for it.
+func OAuth(c *client.Client) Opener {
+	return func(ctx context.Context, actor Actor) (pds.Doer, error) {
+		s, err := c.Session(ctx, actor.SessionID)
+		if err != nil {
+			return nil, err
+		}
+		if s.DID() != actor.DID {
+			return nil, fmt.Errorf("session %s belongs to %s, not to %s", actor.SessionID, s.DID(), actor.DID)
+		}
+		return s, nil
+	}
+}
+
+// Config is what an Agent needs.
+type Config struct {
+	// DB holds the table agent_write_key.
+	DB        *store.DB
+	Open      Opener
+	Directory Directory
+	// HTTP reads what is public, without anybody's name: a guarded client with
+	// limits on time and size.
+	HTTP   pds.Doer
+	Logger *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Agent acts for members. It is safe for concurrent use.
+type Agent struct {
+	cfg  Config
+	log  *slog.Logger
+	tids *tidSource
+}
+
+// New checks cfg. It does no I/O.
+func New(cfg Config) (*Agent, error) {
+	if cfg.DB == nil || cfg.Open == nil || cfg.Directory == nil || cfg.HTTP == nil || cfg.Logger == nil {
+		return nil, errors.New("agent: database, opener, directory, client and logger are required")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Agent{cfg: cfg, log: cfg.Logger.With("component", "agent"), tids: newTIDSource(cfg.Now)}, nil
+}
