@@ -12,10 +12,10 @@ import (
 // account is meant; backs says where "do nothing" leads. By path.
 var (
 	verbs = map[string]string{
-		"/post": "Post", "/oauth/logout": "Sign out", "/account/switch": "Go on", "/account/sign-out-device": "Sign out there",
+		"/posts": "Post", "/oauth/logout": "Sign out", "/account/switch": "Go on", "/account/sign-out-device": "Sign out there",
 		"/account/sign-out-everywhere": "Sign out everywhere",
 	}
-	backs = map[string]string{"/post": "/discover"}
+	backs = map[string]string{"/posts": "/discover"}
 )
 
 // chooseAccount answers a form that was made for another account than the

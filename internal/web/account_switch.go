@@ -16,7 +16,7 @@ func (s *Server) accountSwitch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	did, err := syntax.ParseDID(form.Get("did"))
+	did, err := syntax.ParseDID(form.Get("account"))
 	if err != nil {
 		return session.ErrNotHere
 	}

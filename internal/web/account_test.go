@@ -29,10 +29,10 @@ func TestSwitchingAccounts(t *testing.T) {
 	t.Parallel()
 	b := newSite(t).member(t, alice, bob)
 	b.get("/").is(200, "Welcome back, bob")
-	b.post("/account/switch", "acting", bob.DID, "did", alice.DID).leads("/account")
+	b.post("/account/switch", "acting", bob.DID, "account", alice.DID).leads("/account")
 	b.get("/").is(200, "Welcome back, alice")
-	b.post("/account/switch", "acting", alice.DID, "did", commons.DID).is(404, "not signed in on this device")
-	b.post("/account/switch", "acting", alice.DID, "did", "nonsense").is(404)
+	b.post("/account/switch", "acting", alice.DID, "account", commons.DID).is(404, "not signed in on this device")
+	b.post("/account/switch", "acting", alice.DID, "account", "nonsense").is(404)
 	b.post("/account/switch", "acting", alice.DID).is(404)
 	b.get("/").is(200, "Welcome back, alice")
 }
@@ -130,7 +130,7 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 		{},
 	} {
 		for _, path := range []string{"/oauth/logout", "/account/switch", "/account/sign-out-device", "/account/sign-out-everywhere"} {
-			r := b.form(path, "acting", alice.DID, "did", alice.DID)
+			r := b.form(path, "acting", alice.DID, "account", alice.DID)
 			r.Header.Del("Origin")
 			r.Header.Del("Sec-Fetch-Site")
 			for name, value := range headers {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/atoll-social/atoll/internal/index"
@@ -38,7 +40,7 @@ func (s *Server) discoverShow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	data := discoverPage{Listening: s.cfg.Listening, Paged: after != nil}
+	data := discoverPage{Listening: s.cfg.Listening, Paged: after != nil, Form: newPostForm(v.viewer(), newPostKey(), "", "", "")}
 	now := s.now()
 	for _, p := range posts {
 		item, err := newPostItem(p, now)
@@ -46,6 +48,9 @@ func (s *Server) discoverShow(w http.ResponseWriter, r *http.Request) error {
 			return fmt.Errorf("show post %s: %w", p.URI(), err)
 		}
 		data.Posts = append(data.Posts, item)
+		if name := strings.TrimPrefix(item.Community.Name(), "@"); !slices.Contains(data.Form.Community.Options, name) {
+			data.Form.Community.Options = append(data.Form.Community.Options, name)
+		}
 	}
 	if next != nil {
 		data.Older = "/discover?" + url.Values{"cursor": {s.cfg.Cursors.Seal(discoverListing, *next)}}.Encode()

@@ -93,7 +93,7 @@ func TestDiscoverShowsAuthorCommunityTimeAndState(t *testing.T) {
 	s.write(t, bob, 0, map[string]any{"title": "Hello", "content": "Line"})
 	s.browser(t).get("/discover").is(200, "@commons.one.test", "@bob.two.test", `<time datetime="2026-03-13T15:09:26Z"`, "1 day ago",
 		"Not admitted by the community yet", `id="`+postAnchor(bob.DID, postKey(0).String())+`"`, "Sign in to write")
-	s.member(t, alice).get("/discover").is(200, `href="/post/new"`).lacks("Sign in to write")
+	s.member(t, alice).get("/discover").is(200, `<form method="post" action="/posts"`, `<option value="commons.one.test">`).lacks("Sign in to write")
 }
 
 // Hostile records go through the real index and come out as text.

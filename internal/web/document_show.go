@@ -65,7 +65,7 @@ func publish(w http.ResponseWriter, status int, document any) error {
 }
 
 // robots keeps crawlers off what is of one member only.
-const robots = "User-agent: *\nDisallow: /account\nDisallow: /oauth/\nDisallow: /post/new\nDisallow: /sign-in\n"
+const robots = "User-agent: *\nDisallow: /account\nDisallow: /oauth/\nDisallow: /posts/new\nDisallow: /sign-in\n"
 
 // robotsShow answers GET /robots.txt.
 func (s *Server) robotsShow(w http.ResponseWriter, r *http.Request) error {

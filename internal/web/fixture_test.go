@@ -14,10 +14,14 @@ import (
 	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/login"
+	"github.com/atoll-social/atoll/internal/pds"
+	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
@@ -35,8 +39,46 @@ type site struct {
 	index    *index.Index
 	db       *store.DB
 	servers  *fakeServers
+	pds      *fakePDS
 	handler  http.Handler
 }
+
+// fakePDS stands in for the members' repositories. Keys are chosen by the real
+// agent; what is written is kept.
+type fakePDS struct {
+	*agent.Agent
+	refuse  error // what Create answers instead
+	written []agent.Write
+	actors  []agent.Actor
+}
+
+func (f *fakePDS) Create(_ context.Context, actor agent.Actor, w agent.Write) (agent.Done, error) {
+	if f.refuse != nil {
+		return agent.Done{}, f.refuse
+	}
+	f.written, f.actors = append(f.written, w), append(f.actors, actor)
+	cid, err := agent.RecordCID(w.Record)
+	uri := syntax.ATURI("at://" + actor.DID.String() + "/" + w.Collection.String() + "/" + w.RKey.String())
+	return agent.Done{URI: uri, CID: cid, Rev: syntax.TID(w.RKey)}, err
+}
+
+// directory knows the people of the samples.
+type directory struct{}
+
+func (directory) Lookup(_ context.Context, id syntax.AtIdentifier) (*identity.Identity, error) {
+	for _, p := range []person{alice, bob, commons} {
+		if id.String() == p.DID || id.String() == p.Handle {
+			return &identity.Identity{DID: syntax.DID(p.DID), Handle: syntax.Handle(p.Handle)}, nil
+		}
+	}
+	return nil, fault.New(fault.NotFound, "There is no such account.")
+}
+
+func (d directory) LookupDID(ctx context.Context, did syntax.DID) (*identity.Identity, error) {
+	return d.Lookup(ctx, did.AtIdentifier())
+}
+
+func (directory) PDS(*identity.Identity) (string, error) { return "https://pds.example.com", nil }
 
 // fakeServers stands in for members' servers: what login answers is set by the
 // test, what it was asked is kept.
@@ -70,8 +112,13 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 		sessions: ok(session.New(session.Config{DB: db, Ring: ring, Logger: slog.New(slog.DiscardHandler), Now: now}))(t),
 		index:    ok(index.New(index.Config{DB: db, Now: now}))(t),
 	}
+	s.pds = &fakePDS{Agent: ok(agent.New(agent.Config{
+		DB: db, Directory: directory{}, HTTP: http.DefaultClient, Logger: slog.New(slog.DiscardHandler), Now: now,
+		Open: func(context.Context, agent.Actor) (pds.Doer, error) { return nil, client.ErrNotFound },
+	}))(t)}
+	posts := ok(post.New(post.Config{DB: db, Index: s.index, Agent: s.pds, Directory: directory{}, Logger: slog.New(slog.DiscardHandler)}))(t)
 	cfg := Config{
-		Sessions: s.sessions, SignIn: s.servers, Origin: testOrigin, Index: s.index, Now: now, Listening: true, Client: testClient(t),
+		Sessions: s.sessions, SignIn: s.servers, Posts: posts, Origin: testOrigin, Index: s.index, Now: now, Listening: true, Client: testClient(t),
 		Cookies: ok(session.NewCookies(testOrigin, 0))(t),
 		Cursors: ok(index.NewCursors(make([]byte, 32)))(t),
 		Origins: ok(httpserver.NewOrigins(testOrigin))(t),
@@ -102,14 +149,8 @@ func ok[T any](v T, err error) func(t *testing.T) T {
 func testClient(t *testing.T) *client.Client {
 	t.Helper()
 	return ok(client.New(client.Config{
-		RedirectURIs: []string{testOrigin + "/oauth/callback"}, Scope: "atproto", HTTP: http.DefaultClient, Directory: noDirectory{},
+		RedirectURIs: []string{testOrigin + "/oauth/callback"}, Scope: "atproto", HTTP: http.DefaultClient, Directory: directory{},
 	}))(t)
-}
-
-type noDirectory struct{}
-
-func (noDirectory) Lookup(context.Context, syntax.AtIdentifier) (*identity.Identity, error) {
-	return nil, identity.ErrHandleNotFound
 }
 
 // browser is somebody who looks at a site. It keeps cookies as browsers do.

@@ -24,6 +24,7 @@ type field struct {
 	Wrong        string // what is wrong with Value and what to do
 	Rows         int    // more than zero makes it a text area
 	Autocomplete string
+	Options      []string // offered while typing
 	Required     bool
 	Literal      bool // an identifier: no capitals, no spelling
 	Focus        bool

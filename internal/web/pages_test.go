@@ -11,7 +11,7 @@ func TestHomeForStrangersAndMembers(t *testing.T) {
 	stranger := s.browser(t)
 	stranger.get("/").is(200, "Still water for communities", `href="/sign-in"`).lacks("Welcome back")
 	// S22: nobody gets a cookie who has not signed in.
-	for _, path := range []string{"/", "/discover", "/post/new", "/account", "/nowhere", "/robots.txt"} {
+	for _, path := range []string{"/", "/discover", "/posts/new", "/account", "/nowhere", "/robots.txt"} {
 		if a := stranger.get(path); len(a.cookies) > 0 {
 			t.Errorf("GET %s sets the cookie %v for a stranger", path, a.cookies)
 		}

@@ -1,21 +1,46 @@
 package web
 
 import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/rivo/uniseg"
+
+	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/httpserver"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/post"
+	"github.com/atoll-social/atoll/internal/session"
 )
 
-// postLimit bounds the body of the form for posts: text and title at their
-// limits, percent-encoded, and room for the rest.
+// Posts writes posts. It is post.Service; tests of pages stand in for the
+// members' servers here.
+type Posts interface {
+	ResolveCommunity(ctx context.Context, text string) (index.Identity, error)
+	Create(ctx context.Context, actor agent.Actor, in post.CreateInput) (post.Created, error)
+}
+
+// postLimit bounds the body of the form for posts, in bytes: a text at its
+// limit, percent-encoded, and room for the rest.
 const postLimit = 512 << 10
 
 // maxCommunity bounds what is taken over into the form from its address.
 const maxCommunity = 300
 
-// postNew answers GET /post/new: the form, or a hint to sign in. The record's
-// key is chosen here, before the first attempt, so that sending the form twice
-// writes one post.
+// What the form says about the limits of the lexicon, which package post holds.
+const (
+	titleCharacters = 300
+	textCharacters  = 10_000
+)
+
+// postNew answers GET /posts/new: the form on a page of its own, or a hint to
+// sign in.
 func (s *Server) postNew(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.visitor(w, r)
 	if err != nil {
@@ -25,8 +50,125 @@ func (s *Server) postNew(w http.ResponseWriter, r *http.Request) error {
 	if len(community) > maxCommunity || !cleanText(community) {
 		community = ""
 	}
-	key := syntax.NewTIDNow(0).String()
-	return s.show(w, r, v, http.StatusOK, "post_create", "Write a post", newPostForm(v.viewer(), key, community, "", ""))
+	return s.show(w, r, v, http.StatusOK, "post_create", "Write a post", newPostForm(v.viewer(), newPostKey(), community, "", ""))
+}
+
+// postCreate answers POST /posts. A form that is sent twice writes one post;
+// both answers lead to it.
+func (s *Server) postCreate(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(w, r, postLimit)
+	if err != nil {
+		return err
+	}
+	_, account, err := s.actor(w, r, form)
+	if err != nil {
+		return s.postUnsent(err, form)
+	}
+	if err := s.mayWrite(account.DID); err != nil {
+		return s.postAgain(err, form, personOf(account), "")
+	}
+	community, err := s.cfg.Posts.ResolveCommunity(r.Context(), form.Get("community"))
+	if err != nil {
+		return s.postAgain(err, form, personOf(account), "community")
+	}
+	created, err := s.cfg.Posts.Create(r.Context(), agent.Actor{DID: account.DID, SessionID: account.SessionID}, post.CreateInput{
+		Community: community.DID.String(), Title: form.Get("title"), Content: form.Get("content"), Key: form.Get("key"),
+	})
+	if err != nil {
+		return s.postAgain(err, form, personOf(account), "")
+	}
+	redirect(w, r, "/discover#"+postAnchor(account.DID.String(), created.URI.RecordKey().String()))
+	return nil
+}
+
+// mayWrite spends one of the account's writes.
+func (s *Server) mayWrite(did syntax.DID) error {
+	if s.cfg.Writes == nil {
+		return nil
+	}
+	if wait, ok := s.cfg.Writes.Allow(did.String()); !ok {
+		return httpserver.Limited(wait)
+	}
+	return nil
+}
+
+// postUnsent makes an error about who writes keep what was typed: whoever is
+// signed out or has to sign in again does so beside the form. The page that
+// asks which account is meant keeps it by itself.
+func (s *Server) postUnsent(err error, form url.Values) error {
+	var again *session.SignInAgainError
+	if !errors.Is(err, session.ErrSignedOut) && !errors.As(err, &again) {
+		return err
+	}
+	did, parseErr := syntax.ParseDID(form.Get(fieldActing))
+	if parseErr != nil {
+		return err
+	}
+	return s.postAgain(err, form, person{DID: did.String()}, "")
+}
+
+// postAgain makes an error show the form, filled in. beside names the field
+// that is wrong, where that is known already.
+func (s *Server) postAgain(err error, form url.Values, author person, beside string) error {
+	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
+		v, lookup := s.visitor(w, r)
+		if lookup != nil {
+			return lookup
+		}
+		if viewer := v.viewer(); viewer != nil && viewer.DID == author.DID {
+			author = *viewer
+		}
+		data := newPostForm(&author, form.Get("key"), form.Get("community"), form.Get("title"), form.Get("content"))
+		data.mark(fault.From(err), beside)
+		return s.show(w, r, v, status, "post_create", "Write a post", data)
+	}}
+}
+
+// mark puts f where it belongs: beside a field, or on top of the form.
+func (p *postForm) mark(f *fault.Error, beside string) {
+	at := p.fieldOf(f, beside)
+	if at != nil {
+		p.Trouble = "One field needs another look."
+		at.Wrong, at.Focus = f.Public, true
+		return
+	}
+	p.Trouble = f.Public
+	switch f.Code {
+	case "SignInAgain", "AuthRequired", "MissingScope":
+		p.SignIn = "/sign-in?" + url.Values{"handle": {p.Acting}, "return_to": {"/discover"}}.Encode()
+	case "Conflict":
+		// Under this key something else was sent before. A new key makes this
+		// another post, which the member may want.
+		p.Key = newPostKey()
+		p.Trouble = "This form was sent before with another text, which may be posted already: look at Discover first. To post this text too, send it again."
+	}
+}
+
+// fieldOf finds the field that f is about, nil if it is about none.
+func (p *postForm) fieldOf(f *fault.Error, beside string) *field {
+	mistake := f.Kind == fault.Invalid || f.Kind == fault.NotFound
+	switch {
+	case !mistake:
+		return nil
+	case beside == "community" || f.Code == "CommunityNotFound":
+		return &p.Community
+	case f.Code == "ContentTooLong" && counted(&p.Title, titleCharacters):
+		return &p.Title
+	case f.Code == "ContentTooLong":
+		counted(&p.Text, textCharacters)
+		return &p.Text
+	case f.Code == "ContentEmpty":
+		return &p.Text
+	}
+	return nil
+}
+
+// counted adds to a field's hint how many characters it has, and tells whether
+// they are too many, as characters or, at ten for each, as bytes.
+func counted(f *field, limit int) bool {
+	n := uniseg.GraphemeClusterCount(f.Value)
+	f.Hint = fmt.Sprintf("%s There are %d now.", f.Hint, n)
+	return n > limit || len(f.Value) > 10*limit
 }
 
 // newPostForm fills the form for author, who may be nil.
@@ -36,10 +178,14 @@ func newPostForm(author *person, key, community, title, text string) postForm {
 		Community: field{Name: "community", Label: "Community", Hint: "Its handle, such as commons.example.com, or its DID.",
 			Value: community, Required: true, Literal: true, Autocomplete: "off"},
 		Title: field{Name: "title", Label: "Title", Hint: "Up to 300 characters.", Value: title, Autocomplete: "off"},
-		Text:  field{Name: "text", Label: "Text", Hint: "Up to 10,000 characters. A blank line begins a new paragraph.", Value: text, Rows: 12},
+		Text:  field{Name: "content", Label: "Text", Hint: "Up to 10,000 characters. A blank line begins a new paragraph.", Value: text, Rows: 9},
 	}
 	if author != nil {
 		f.Acting, f.Name = author.DID, author.Name()
 	}
 	return f
 }
+
+// newPostKey names one post that is about to be written, however often its form
+// is sent.
+func newPostKey() string { return rand.Text() }

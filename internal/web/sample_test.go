@@ -37,15 +37,15 @@ func samplePages() []samplePage {
 		{"discover_quiet", "discover_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: discoverPage{Listening: true}}},
 		{"discover_no_source", "discover_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: discoverPage{}}},
 		{"discover_end", "discover_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: discoverPage{Paged: true}}},
-		{"post_form", "post_create", page{Title: "Write a post", Path: "/post/new", Back: "/post/new", Viewer: &alice, Data: newPostForm(&alice, "3lk2aaaaaaa2a", "commons.one.test", "", "")}},
-		{"post_form_wrong", "post_create", page{Title: "Write a post", Path: "/post/new", Back: "/post/new", Viewer: &alice, Data: sampleWrongPost()}},
-		{"post_form_anonymous", "post_create", page{Title: "Write a post", Path: "/post/new", Back: "/post/new", Data: newPostForm(nil, "", "", "", "")}},
+		{"post_form", "post_create", page{Title: "Write a post", Path: "/posts/new", Back: "/posts/new", Viewer: &alice, Data: newPostForm(&alice, "3lk2aaaaaaa2a", "commons.one.test", "", "")}},
+		{"post_form_wrong", "post_create", page{Title: "Write a post", Path: "/posts/new", Back: "/posts/new", Viewer: &alice, Data: sampleWrongPost()}},
+		{"post_form_anonymous", "post_create", page{Title: "Write a post", Path: "/posts/new", Back: "/posts/new", Data: newPostForm(nil, "", "", "", "")}},
 		{"signin", "signin_show", page{Title: "Sign in", Path: "/sign-in", Quiet: true, Data: newSignInPage("", "")}},
 		{"signin_wrong", "signin_show", page{Title: "Sign in", Path: "/sign-in", Quiet: true, Notice: declinedNotice, Data: sampleWrongSignIn()}},
 		{"account", "account_show", page{Title: "Your account", Path: "/account", Viewer: &alice, Data: sampleAccount()}},
-		{"account_choose", "account_choose", page{Title: "Who is doing this?", Path: "/post", Viewer: &bob, Data: sampleChoice()}},
-		{"account_choose_gone", "account_choose", page{Title: "Who is doing this?", Path: "/post", Viewer: &wordy, Data: choicePage{
-			Before: &unnamed, Gone: &unnamed, Action: "/post", Verb: "Post", Back: "/discover", Choices: []choice{{Account: wordy}}}}},
+		{"account_choose", "account_choose", page{Title: "Who is doing this?", Path: "/posts", Viewer: &bob, Data: sampleChoice()}},
+		{"account_choose_gone", "account_choose", page{Title: "Who is doing this?", Path: "/posts", Viewer: &wordy, Data: choicePage{
+			Before: &unnamed, Gone: &unnamed, Action: "/posts", Verb: "Post", Back: "/discover", Choices: []choice{{Account: wordy}}}}},
 		{"fault_not_found", "fault_show", page{Title: "Not found", Path: "/nowhere", Data: faultPage{Heading: "Nothing at this position", What: errNoPage.Public,
 			Status: 404, RequestID: "01hx2y", Links: []link{{URL: "/", Text: "Home"}, {URL: "/discover", Text: "Discover", Plain: true}}}}},
 	}
@@ -57,9 +57,11 @@ func sampleDiscover() discoverPage {
 		sampleFacet(text, "The tide tables for spring are up.", `heading","level":2`), sampleFacet(text, "Bring boots", `bold"`),
 		sampleFacet(text, "Read them", `link","uri":"https://tides.example.com/spring?a=1&b=2"`),
 	}, ",") + "]"
+	form := newPostForm(&alice, "3lk2aaaaaaa2a", "", "", "")
+	form.Community.Options = []string{"commons.one.test", unnamed.DID}
 	return discoverPage{
-		Listening: true,
-		Older:     "/discover?cursor=abc",
+		Listening: true, Form: form,
+		Older: "/discover?cursor=abc",
 		Posts: []postItem{
 			{Anchor: "a1", Community: commons, Author: alice, When: sampleMoment(20 * time.Second), Title: "Spring tides", Text: richText(text, parseFacets([]byte(facets), text))},
 			{Anchor: "a2", Community: commons, Author: bob, When: sampleMoment(3 * time.Minute), Title: "Who has the key to the boat shed?",
@@ -100,7 +102,7 @@ func sampleWrongPost() postForm {
 }
 
 func sampleWrongSignIn() signInPage {
-	p := newSignInPage("alice.local", "/post/new")
+	p := newSignInPage("alice.local", "/posts/new")
 	p.Account.Wrong = "Handles that end in .local exist on one machine only and cannot be looked up. Use the full handle of your account."
 	return p
 }
@@ -120,7 +122,7 @@ func sampleAccount() accountPage {
 
 func sampleChoice() choicePage {
 	return choicePage{
-		Before: &alice, Action: "/post", Verb: "Post", Back: "/discover",
+		Before: &alice, Action: "/posts", Verb: "Post", Back: "/discover",
 		Choices: []choice{{Account: alice, Switch: true}, {Account: bob}},
 		Fields:  []hidden{{"title", `A "title"`}, {"text", "two\nlines"}},
 	}

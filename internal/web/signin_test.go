@@ -149,7 +149,7 @@ func TestComingBackAfterDeclining(t *testing.T) {
 		return login.Outcome{Result: login.Declined, ReturnTo: to, Message: "-"}, nil
 	}
 	for path, lands := range map[string]string{
-		"/": "/?sign-in=declined", "/discover": "/discover?sign-in=declined", "/discover?a=b": "/discover?a=b&sign-in=declined", "/post/new": "/post/new?sign-in=declined",
+		"/": "/?sign-in=declined", "/discover": "/discover?sign-in=declined", "/discover?a=b": "/discover?a=b&sign-in=declined", "/posts/new": "/posts/new?sign-in=declined",
 	} {
 		to = path
 		b := s.browser(t)

@@ -5,7 +5,8 @@ type discoverPage struct {
 	Posts     []postItem
 	Older     string // address of the next page; empty at the end
 	Paged     bool   // not the first page
-	Listening bool   // the server has a source
+	Form      postForm
+	Listening bool // the server has a source
 }
 
 // postItem is a post in a list.

@@ -22,6 +22,7 @@ type Config struct {
 	Sessions *session.Manager
 	Cookies  session.Cookies
 	SignIn   SignIn
+	Posts    Posts
 	Index    *index.Index
 	Cursors  *index.Cursors
 	// Client is the OAuth client, which publishes what it is (S1–S3).
@@ -35,6 +36,9 @@ type Config struct {
 	// Listening says that a source is configured; Discover tells whoever runs
 	// an instance without one how to add it.
 	Listening bool
+	// Writes limits how much each account writes, by its DID; nil means no
+	// limit. Share it with the other surfaces.
+	Writes *httpserver.Limiter
 	// Now is the clock of relative times; nil means time.Now.
 	Now func() time.Time
 }
@@ -56,8 +60,9 @@ type Server struct {
 
 // New checks cfg and parses the templates. It does no I/O.
 func New(cfg Config) (*Server, error) {
-	if cfg.Sessions == nil || cfg.SignIn == nil || cfg.Client == nil || cfg.Index == nil || cfg.Cursors == nil || cfg.Origins == nil || cfg.Origin == "" {
-		return nil, errors.New("web: Sessions, SignIn, Client, Index, Cursors, Origin and Origins are required")
+	if cfg.Sessions == nil || cfg.SignIn == nil || cfg.Posts == nil || cfg.Client == nil ||
+		cfg.Index == nil || cfg.Cursors == nil || cfg.Origins == nil || cfg.Origin == "" {
+		return nil, errors.New("web: Sessions, SignIn, Posts, Client, Index, Cursors, Origin and Origins are required")
 	}
 	files, err := loadAssets()
 	if err != nil {
@@ -78,9 +83,10 @@ func New(cfg Config) (*Server, error) {
 // httpserver.Routes with RenderFault, which answers for all other addresses.
 func (s *Server) Mount(mux *http.ServeMux) {
 	for pattern, handler := range map[string]httpserver.HandlerFunc{
-		"GET /{$}":      s.homeShow,
-		"GET /discover": s.discoverShow,
-		"GET /post/new": s.postNew,
+		"GET /{$}":       s.homeShow,
+		"GET /discover":  s.discoverShow,
+		"GET /posts/new": s.postNew,
+		"POST /posts":    s.postCreate,
 
 		"GET /sign-in":        s.signInShow,
 		"GET /oauth/login":    s.signInStart,
