@@ -18,6 +18,7 @@ const (
 	kindAccount  = "account"
 	kindIdentity = "identity"
 	kindInclude  = "include"
+	kindText     = "" // known by its text only
 )
 
 // atom is the smallest thing a permission can allow: what (a collection, a
@@ -110,7 +111,8 @@ func (f *fields) end() error {
 	return nil
 }
 
-// parsePermission parses one scope; nil and no error for kinds it does not know.
+// parsePermission parses one scope. Kinds that it does not know are compared by
+// their text.
 func parsePermission(raw string) (permission, error) {
 	for _, c := range []byte(raw) {
 		if c < 0x21 || c > 0x7e || c == '"' || c == '\\' {
@@ -131,8 +133,38 @@ func parsePermission(raw string) (permission, error) {
 	case kindInclude:
 		return parseInclude(raw)
 	}
-	return nil, nil // known by its text only
+	return textPerm(raw), nil
 }
+
+// textPerm is a scope that is compared by its text: atproto, the transitional
+// ones, and whatever is not known here.
+type textPerm string
+
+// allows knows what official servers let the three broad scopes from before
+// permissions do.
+func (p textPerm) allows(a atom) bool {
+	chat := a.kind == kindRPC && strings.HasPrefix(a.what, "chat.bsky.")
+	switch {
+	case a.kind == kindText:
+		return a.what == string(p)
+	case p == "transition:generic":
+		return a.kind == kindRepo || a.kind == kindBlob || (a.kind == kindRPC && !chat)
+	case p == "transition:chat.bsky":
+		return chat
+	case p == "transition:email":
+		return a == atom{kindAccount, "email", "read"}
+	}
+	return false
+}
+
+func (p textPerm) without(allowed func(atom) bool) []permission {
+	if allowed(atom{kind: kindText, what: string(p)}) {
+		return nil
+	}
+	return []permission{p}
+}
+
+func (p textPerm) String() string { return string(p) }
 
 func checkNSID(v string) error {
 	_, err := syntax.ParseNSID(v)

@@ -30,7 +30,7 @@ type Scopes struct {
 // scope is one element: the text as it was written and what it means.
 type scope struct {
 	raw  string
-	perm permission // nil: compared by its text (atproto, transition:…, unknown ones)
+	perm permission
 }
 
 // ParseScopes parses a space-separated scope string as a client may ask for
@@ -60,7 +60,7 @@ func parseScopes(text string, strict bool) (Scopes, error) {
 			return Scopes{}, fmt.Errorf("scope %q: %w: %w", truncate(raw, 100), ErrScopeSyntax, err)
 		}
 		if err != nil {
-			perm = nil
+			perm = textPerm(raw)
 		}
 		s.list = append(s.list, scope{raw: raw, perm: perm})
 	}
@@ -104,12 +104,6 @@ func (s Scopes) Contains(need Scopes) bool { return s.Missing(need).IsEmpty() }
 func (s Scopes) Missing(need Scopes) Scopes {
 	var out Scopes
 	for _, e := range need.list {
-		if e.perm == nil {
-			if !s.Has(e.raw) {
-				out.list = append(out.list, e)
-			}
-			continue
-		}
 		for _, rest := range e.perm.without(s.allows) {
 			raw := rest.String()
 			if raw == e.perm.String() {
@@ -136,31 +130,5 @@ func (s Scopes) Union(more Scopes) Scopes {
 
 // allows reports whether any scope of s allows a.
 func (s Scopes) allows(a atom) bool {
-	for _, e := range s.list {
-		if e.perm != nil {
-			if e.perm.allows(a) {
-				return true
-			}
-			continue
-		}
-		if transitional(e.raw, a) {
-			return true
-		}
-	}
-	return false
-}
-
-// transitional reports whether one of the three broad scopes from before
-// permissions allows a, as official servers understand them.
-func transitional(raw string, a atom) bool {
-	chat := a.kind == kindRPC && strings.HasPrefix(a.what, "chat.bsky.")
-	switch raw {
-	case "transition:generic":
-		return a.kind == kindRepo || a.kind == kindBlob || (a.kind == kindRPC && !chat)
-	case "transition:chat.bsky":
-		return chat
-	case "transition:email":
-		return a.kind == kindAccount && a.what == "email" && a.how == "read"
-	}
-	return false
+	return slices.ContainsFunc(s.list, func(e scope) bool { return e.perm.allows(a) })
 }

@@ -158,7 +158,7 @@ func (a *answer) oauthFailure(now time.Time, ok ...int) error {
 		Status:      a.status,
 	}
 	var server *ServerError
-	if errors.As(err, &server) && server.Kind != ErrNotOAuth { //nolint:errorlint // Kind is one of the sentinels itself
+	if errors.As(err, &server) && !errors.Is(server.Kind, ErrNotOAuth) {
 		server.Cause = told
 		return server
 	}

@@ -212,7 +212,7 @@ func (a *Attempt) UnmarshalBinary(data []byte) error {
 
 func marshalKey(k *dpop.Key) (json.RawMessage, error) {
 	if k == nil {
-		return json.RawMessage("null"), nil
+		return nil, errors.New("no proof key to write")
 	}
 	return k.PrivateJWK()
 }
@@ -224,9 +224,6 @@ func unmarshal(data []byte, v any, format *int, jwk *json.RawMessage) (*dpop.Key
 	}
 	if *format != storedFormat {
 		return nil, fmt.Errorf("unknown format %d", *format)
-	}
-	if len(*jwk) == 0 || string(*jwk) == "null" {
-		return nil, nil
 	}
 	return dpop.ParseKey(*jwk)
 }

@@ -162,7 +162,7 @@ func (c *Client) entry(ctx context.Context, host string) (issuer, pds string, er
 	}
 	issuer, err = c.issuerOf(ctx, origin)
 	var trouble *ServerError
-	if errors.As(err, &trouble) && trouble.Kind == ErrNotOAuth && trouble.Status >= 400 { //nolint:errorlint // Kind is one of the sentinels itself
+	if errors.As(err, &trouble) && errors.Is(trouble.Kind, ErrNotOAuth) && trouble.Status >= 400 {
 		return origin, "", nil // no PDS: perhaps an authorization server, which its metadata will tell
 	}
 	return issuer, origin, err

@@ -132,7 +132,7 @@ func (e *ServerError) Unwrap() []error {
 	return []error{e.Kind, e.Cause}
 }
 
-// DeniedError: the member said no at their server. It is ErrDenied.
+// DeniedError says that the member said no at their server. It is ErrDenied.
 type DeniedError struct {
 	// Attempt is the sign-in that ended, for going back to where it came from.
 	Attempt *Attempt
@@ -145,7 +145,7 @@ func (e *DeniedError) Error() string { return ErrDenied.Error() + " at " + e.Att
 
 // Is reports whether target is ErrDenied or the code access_denied.
 func (e *DeniedError) Is(target error) bool {
-	return target == ErrDenied || target == oauth.AccessDenied //nolint:errorlint // this is the comparison itself
+	return errors.Is(ErrDenied, target) || errors.Is(oauth.AccessDenied, target)
 }
 
 // AccessError is a server's refusal of a call made with a session: errors.Is

@@ -50,7 +50,7 @@ func newFixture(t testing.TB, change func(*client.Config)) *fixture {
 	if f.Client, err = client.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	f.net.JWKS = f.Client.JWKS
+	f.net.JWKS = f.JWKS
 	t.Cleanup(cfg.HTTP.CloseIdleConnections)
 	return f
 }

@@ -87,7 +87,7 @@ var everywhere = []struct {
 	{"empty", raw("application/json", ""), client.ErrNotOAuth},
 	{"deep JSON", raw("application/json", strings.Repeat(`{"a":`, 40_000)), client.ErrNotOAuth},
 	{"500", status(500), client.ErrUnreachable},
-	{"503 in HTML", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<h1>", 503) }, client.ErrUnreachable},
+	{"503 in HTML", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<h1>", http.StatusServiceUnavailable) }, client.ErrUnreachable},
 	{"403", status(403), client.ErrNotOAuth},
 	{"204", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, client.ErrNotOAuth},
 	{"429", status(429), client.ErrRateLimited},

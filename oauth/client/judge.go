@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -121,15 +122,13 @@ func (s *Session) refusal(resp *http.Response, body []byte) error {
 		Reason: reason, Status: t.status,
 		Code: string(oauth.CleanCode(t.code)), Description: oauth.CleanDescription(t.description),
 	}
-	switch reason { //nolint:errorlint // reason is one of the sentinels itself
-	case ErrMissingScope:
+	switch {
+	case errors.Is(reason, ErrMissingScope):
 		e.Missing = oauth.GrantedScopes(t.missingScope())
-	case ErrRateLimited:
+	case errors.Is(reason, ErrRateLimited):
 		e.RetryAt = retryAt(resp.Header, s.client.now())
-	case ErrProofRefused:
-		if t.speaksOf(`"iat"`, "timestamp", "clock") {
-			e.Reason, e.Skew = ErrClock, s.client.clocks.Offset(s.data.PDS)
-		}
+	case errors.Is(reason, ErrProofRefused) && t.speaksOf(`"iat"`, "timestamp", "clock"):
+		e.Reason, e.Skew = ErrClock, s.client.clocks.Offset(s.data.PDS)
 	}
 	return e
 }

@@ -193,7 +193,7 @@ func checkClientURI(raw, clientID string) error {
 	}
 	id, err := url.Parse(clientID)
 	if err != nil {
-		return nil // reported already
+		return err
 	}
 	above := strings.TrimSuffix(uri.Path, "/") + "/"
 	if uri.Host != id.Host || !strings.HasPrefix(id.Path, above) {

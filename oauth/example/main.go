@@ -35,7 +35,7 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer, plc, who string) error {
-	callback, query, err := listen()
+	callback, query, err := listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -93,8 +93,8 @@ func show(ctx context.Context, out io.Writer, c *client.Client, data *client.Ses
 }
 
 // listen serves the callback on a free port and hands on its query.
-func listen() (address string, query chan url.Values, err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func listen(ctx context.Context) (address string, query chan url.Values, err error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err
 	}

@@ -146,6 +146,7 @@ type mapped struct {
 	base *http.Transport
 }
 
+// RoundTrip implements http.RoundTripper.
 func (m mapped) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !strings.HasSuffix(req.URL.Hostname(), ".test") {
 		if req.Body != nil {
@@ -163,6 +164,7 @@ func (m mapped) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// CloseIdleConnections lets http.Client.CloseIdleConnections reach the listener's.
 func (m mapped) CloseIdleConnections() { m.base.CloseIdleConnections() }
 
 // Override replaces a handler: where is an origin and a path, as in
