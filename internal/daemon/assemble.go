@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/config"
 	"github.com/atoll-social/atoll/internal/egress"
 	"github.com/atoll-social/atoll/internal/httpserver"
@@ -13,6 +14,7 @@ import (
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/ingest"
 	"github.com/atoll-social/atoll/internal/login"
+	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/oauth/client"
 )
@@ -104,10 +106,11 @@ func perMinute(n int) httpserver.LimiterConfig {
 	return httpserver.LimiterConfig{Every: time.Minute / time.Duration(n), Burst: max(n/2, 1)}
 }
 
-// content is what the network says.
+// content is what the network says, and what members add to it.
 type content struct {
 	index   *index.Index
 	cursors *index.Cursors
+	posts   *post.Service // nil until writing is assembled
 }
 
 // cursorKey is the label under which the key that signs cursors is derived.
@@ -128,6 +131,20 @@ func (d *Daemon) content(i *instance) (*content, error) {
 		}
 	}
 	return &content{index: ix, cursors: cursors}, nil
+}
+
+// writing is how members write posts.
+func (d *Daemon) writing(i *instance, m *members, c *content) error {
+	agents, err := agent.New(agent.Config{
+		DB: i.DB, Open: agent.OAuth(m.client), Directory: i.directory, HTTP: i.calls, Logger: d.cfg.Logger, Now: d.cfg.Now,
+	})
+	if err != nil {
+		return err
+	}
+	c.posts, err = post.New(post.Config{
+		DB: i.DB, Index: c.index, Agent: agents, Directory: i.directory, Logger: d.cfg.Logger,
+	})
+	return err
 }
 
 // listen follows the configured sources.
@@ -185,6 +202,9 @@ func (d *Daemon) serving(ctx context.Context, i *instance) (http.Handler, string
 	}
 	m, err := d.members(ctx, i)
 	if err != nil {
+		return nil, "", err
+	}
+	if err := d.writing(i, m, c); err != nil {
 		return nil, "", err
 	}
 	if d.settings.PublicURL != "" {

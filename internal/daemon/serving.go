@@ -43,8 +43,12 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 	if err != nil {
 		return nil, err
 	}
+	writes, err := httpserver.NewLimiter(perMinute(d.settings.Limits.WritesPerMinute))
+	if err != nil {
+		return nil, err
+	}
 	pages, err := web.New(web.Config{
-		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Client: m.client,
+		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Posts: c.posts, Writes: writes, Client: m.client,
 		Index: c.index, Cursors: c.cursors, Origin: i.origin, Origins: origins, Document: document,
 		Listening: len(d.settings.Sources) > 0, Now: d.cfg.Now,
 	})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -35,9 +36,10 @@ type instance struct {
 	t       *testing.T
 	network *network.Network
 	shape   shape
-	host    string // public host name; empty for a development client
-	addr    string // 127.0.0.1:PORT
-	metrics string // 127.0.0.1:PORT
+	host    string            // public host name; empty for a development client
+	addr    string            // 127.0.0.1:PORT
+	metrics string            // 127.0.0.1:PORT
+	hosts   map[string]string // more https hosts that the process knows
 	dir     string
 	log     *lockedBuffer
 	seen    *recorder
@@ -61,7 +63,7 @@ func start(t *testing.T, s shape) *instance {
 	t.Helper()
 	i := &instance{
 		t: t, network: network.Shared(t), shape: s, dir: t.TempDir(),
-		addr: freeAddr(t), metrics: freeAddr(t), log: &lockedBuffer{}, seen: &recorder{}, known: map[string]string{},
+		addr: freeAddr(t), metrics: freeAddr(t), log: &lockedBuffer{}, seen: &recorder{}, known: map[string]string{}, hosts: map[string]string{},
 	}
 	if s.confidential {
 		i.host = network.AppHost()
@@ -132,7 +134,7 @@ func (i *instance) environment() []string {
 const unset = "\x00"
 
 func (i *instance) seams() string {
-	s := seams{Network: i.network.Env(), Hosts: map[string]string{}, ClockOffset: i.shape.clockOffset}
+	s := seams{Network: i.network.Env(), Hosts: maps.Clone(i.hosts), ClockOffset: i.shape.clockOffset}
 	if i.host != "" {
 		s.Hosts[i.host] = i.addr
 	}

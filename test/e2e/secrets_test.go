@@ -11,10 +11,7 @@ import (
 
 // secrets reads every sealed value out of the instance's database and opens it.
 func (i *instance) secrets() (map[string]string, error) {
-	db, err := store.Open(context.WithoutCancel(i.t.Context()), store.Config{Path: filepath.Join(i.dir, "data", "atoll.db"), URL: i.shape.database})
-	if err != nil {
-		return nil, err
-	}
+	db := i.database()
 	defer db.Close()
 	ring, err := i.ring()
 	if err != nil {
@@ -27,6 +24,16 @@ func (i *instance) secrets() (map[string]string, error) {
 		}
 	}
 	return found, i.open(db, ring, "signing_key", "kid", "private_key", found)
+}
+
+// database opens the instance's database beside it.
+func (i *instance) database() *store.DB {
+	i.t.Helper()
+	db, err := store.Open(context.WithoutCancel(i.t.Context()), store.Config{Path: filepath.Join(i.dir, "data", "atoll.db"), URL: i.shape.database})
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return db
 }
 
 func (i *instance) ring() (*keyring.Ring, error) {
