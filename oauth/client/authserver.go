@@ -25,9 +25,20 @@ const (
 type call struct {
 	endpoint string
 	issuer   string
-	key      *dpop.Key
+	clientID string
 	keyID    string // the client key; empty for a public client
+	key      *dpop.Key
 	form     url.Values
+}
+
+// callOf is a call that belongs to an attempt, callFor one that belongs to a
+// session, in the name of the client that the session was made with.
+func (c *Client) callOf(a *Attempt, endpoint string, form url.Values) call {
+	return call{endpoint, a.Issuer, c.id, a.KeyID, a.DPoPKey, form}
+}
+
+func callFor(s *SessionData, endpoint string, form url.Values) call {
+	return call{endpoint, s.Issuer, s.ClientID, s.KeyID, s.DPoPKey, form}
 }
 
 // post sends a call with a fresh proof and a fresh client assertion. A demand
@@ -95,9 +106,9 @@ func (r *retries) clock(before, after time.Duration) bool {
 // postOnce signs and sends.
 func (c *Client) postOnce(ctx context.Context, r call, origin, nonce string) (*answer, error) {
 	form := maps.Clone(r.form)
-	form.Set("client_id", c.id)
+	form.Set("client_id", r.clientID)
 	if r.keyID != "" {
-		assertion, err := c.assertion(r.issuer, r.keyID, c.at(origin))
+		assertion, err := c.assertion(r, c.at(origin))
 		if err != nil {
 			return nil, err
 		}
@@ -113,12 +124,12 @@ func (c *Client) postOnce(ctx context.Context, r call, origin, nonce string) (*a
 	return c.exchange(ctx, http.MethodPost, r.endpoint, form, header)
 }
 
-// assertion makes a client assertion (RFC 7523, 3) for an issuer: one minute,
+// assertion makes a client assertion (RFC 7523, 3) for the issuer: one minute,
 // one use.
-func (c *Client) assertion(issuer, keyID string, at time.Time) (string, error) {
-	key := c.cfg.Keys.find(keyID)
+func (c *Client) assertion(r call, at time.Time) (string, error) {
+	key := c.cfg.Keys.find(r.keyID)
 	if key == nil {
-		return "", fmt.Errorf("%w: %q", ErrKeyWithdrawn, keyID)
+		return "", fmt.Errorf("%w: %q", ErrKeyWithdrawn, r.keyID)
 	}
 	return key.key.Sign(key.header, struct {
 		Issuer   string `json:"iss"`
@@ -127,7 +138,7 @@ func (c *Client) assertion(issuer, keyID string, at time.Time) (string, error) {
 		ID       string `json:"jti"`
 		IssuedAt int64  `json:"iat"`
 		Expires  int64  `json:"exp"`
-	}{c.id, c.id, issuer, randomID(16), at.Unix(), at.Add(assertionLife).Unix()})
+	}{r.clientID, r.clientID, r.issuer, randomID(16), at.Unix(), at.Add(assertionLife).Unix()})
 }
 
 // randomID returns n random bytes as base64url.

@@ -57,7 +57,8 @@ type Config struct {
 	// AllowLoopback lets servers be plain http on loopback addresses, for
 	// development and tests.
 	AllowLoopback bool
-	// Timeout bounds each OAuth request, body included; zero means 15 seconds.
+	// Timeout bounds each OAuth request, body included, and each look into the
+	// directory; zero means 15 seconds.
 	// Session.Do is bounded by the caller's context and HTTP alone.
 	Timeout time.Duration
 	// Now is the clock; nil means time.Now.

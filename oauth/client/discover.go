@@ -141,7 +141,9 @@ func (c *Client) checkLists(m *serverMetadata) error {
 
 // home resolves an account to its identity, its PDS and the PDS's issuer.
 func (c *Client) home(ctx context.Context, account syntax.AtIdentifier) (who *identity.Identity, pds, issuer string, err error) {
-	who, err = c.cfg.Directory.Lookup(ctx, account)
+	lookup, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	who, err = c.cfg.Directory.Lookup(lookup, account)
 	if err != nil {
 		return nil, "", "", fmt.Errorf("resolve account: %w", err)
 	}

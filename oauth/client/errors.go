@@ -2,7 +2,6 @@ package client
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -155,7 +154,8 @@ type AccessError struct {
 	Reason error
 	// Status is the HTTP status of the answer.
 	Status int
-	// Code and Description are the server's error and message, cleaned.
+	// Code and Description are the server's error and message, cleaned; either
+	// may be empty.
 	Code, Description string
 	// Missing are the scopes to ask for, with ErrMissingScope when the server
 	// named them; otherwise empty.
@@ -168,7 +168,10 @@ type AccessError struct {
 
 // Error says why and what the server said.
 func (e *AccessError) Error() string {
-	text := fmt.Sprintf("%v (%d %s", e.Reason, e.Status, e.Code)
+	text := e.Reason.Error() + " (" + strconv.Itoa(e.Status)
+	if e.Code != "" {
+		text += " " + e.Code
+	}
 	if e.Description != "" {
 		text += ": " + e.Description
 	}

@@ -118,9 +118,9 @@ func (s *Session) refusal(resp *http.Response, body []byte) error {
 	if reason == nil {
 		return nil
 	}
-	e := &AccessError{
-		Reason: reason, Status: t.status,
-		Code: string(oauth.CleanCode(t.code)), Description: oauth.CleanDescription(t.description),
+	e := &AccessError{Reason: reason, Status: t.status, Description: oauth.CleanDescription(t.description)}
+	if t.code != "" {
+		e.Code = string(oauth.CleanCode(t.code))
 	}
 	switch {
 	case errors.Is(reason, ErrMissingScope):

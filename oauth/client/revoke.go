@@ -25,11 +25,8 @@ func (c *Client) Revoke(ctx context.Context, s *SessionData) error {
 		if t.token == "" {
 			continue
 		}
-		r := call{endpoint: s.RevocationEndpoint, issuer: s.Issuer, key: s.DPoPKey, keyID: s.KeyID, form: url.Values{
-			"token":           {t.token},
-			"token_type_hint": {t.hint},
-		}}
-		_, err := c.post(ctx, r, http.StatusOK, http.StatusNoContent)
+		form := url.Values{"token": {t.token}, "token_type_hint": {t.hint}}
+		_, err := c.post(ctx, callFor(s, s.RevocationEndpoint, form), http.StatusOK, http.StatusNoContent)
 		if errors.Is(err, oauth.UnsupportedTokenType) && t.token == s.AccessToken && s.RefreshToken != "" && len(failures) == 0 {
 			continue // allowed by RFC 7009 (2); the refresh token took it along
 		}

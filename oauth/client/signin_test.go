@@ -1,16 +1,22 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/identity"
+	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/atoll-social/atoll/oauth"
@@ -394,5 +400,95 @@ func TestSessionsKeepTheKeyTheyBeganWith(t *testing.T) {
 	}
 	if err := f.Revoke(ctx, during); !errors.Is(err, client.ErrKeyWithdrawn) {
 		t.Errorf("Revoke with a withdrawn key = %v, want ErrKeyWithdrawn", err)
+	}
+}
+
+// TestASessionIsRevokedAsTheClientItWasMadeWith: the program has become a
+// confidential client since.
+func TestASessionIsRevokedAsTheClientItWasMadeWith(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil)
+	cfg := confidentialConfig(t)
+	loopback(&cfg)
+	cfg.HTTP, cfg.Directory, cfg.Attempts, cfg.Sessions = f.net.Client(), f.net, f.attempts, f.sessions
+	before, err := client.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := (&fixture{Client: before, net: f.net}).signIn(t)
+	if err := f.Revoke(context.Background(), s); err != nil || f.net.LiveGrants() != 0 {
+		t.Errorf("Revoke = %v with %d live tokens, want none", err, f.net.LiveGrants())
+	}
+}
+
+// TestADirectoryThatHangs is bounded at the start, and at the end, where the
+// browser's patience does not count any more.
+func TestADirectoryThatHangs(t *testing.T) {
+	t.Parallel()
+	var hang atomic.Bool
+	f := newFixture(t, func(cfg *client.Config) {
+		cfg.Directory, cfg.Timeout = hanging{cfg.Directory, &hang}, 200*time.Millisecond
+	})
+	q := f.approved(t)
+	hang.Store(true)
+	if _, err := f.Start(context.Background(), client.StartParams{Account: "alice.test"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Start = %v, want DeadlineExceeded", err)
+	}
+	if _, _, err := f.Callback(context.Background(), q, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Callback = %v, want DeadlineExceeded", err)
+	}
+	f.nothingStored(t)
+}
+
+type hanging struct {
+	client.Directory
+	hang *atomic.Bool
+}
+
+func (h hanging) Lookup(ctx context.Context, account syntax.AtIdentifier) (*identity.Identity, error) {
+	if h.hang.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return h.Directory.Lookup(ctx, account)
+}
+
+// TestNothingSecretIsLoggedOrSaid: S24, over every secret of a sign-in that
+// goes wrong late and a session that is refused.
+func TestNothingSecretIsLoggedOrSaid(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	f := newFixture(t, func(cfg *client.Config) {
+		cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	f.net.ClockOffset = time.Hour // something to be logged
+	s, q := f.session(t), f.approved(t)
+	pending, err := f.Peek(context.Background(), q.Get("state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed *client.SessionData
+	f.net.Override(hostile.Issuer+"/oauth/revoke", status(500))
+	_, _, callbackErr := f.Callback(context.Background(), q, func(_ context.Context, s *client.SessionData, a *client.Attempt) error {
+		failed = s
+		return fmt.Errorf("cannot store %v for %+v", s, a)
+	})
+	f.net.Override(method, status(429))
+	_, callErr := s.Do(newRequest(t, "GET", method))
+	_, hostErr := s.Do(newRequest(t, "GET", hostile.Other))
+	text := log.String() + fmt.Sprintf("%v %+v %v %v %v", callbackErr, callbackErr, callErr, hostErr, f.Revoke(context.Background(), s.Data()))
+	if !strings.Contains(log.String(), "clock differs") || !strings.Contains(log.String(), "could not be revoked") {
+		t.Errorf("log lacks what should be there: %s", log.String())
+	}
+	for _, d := range []*client.SessionData{failed, s.Data()} {
+		jwk, err := d.DPoPKey.PrivateJWK()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{d.AccessToken, d.RefreshToken, string(jwk), pending.State, pending.Verifier, q.Get("code")} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q shows in %s", secret, text)
+			}
+		}
 	}
 }

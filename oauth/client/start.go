@@ -211,8 +211,7 @@ func (c *Client) push(ctx context.Context, server *serverMetadata, a *Attempt, h
 	if prompt != "" {
 		form.Set("prompt", prompt)
 	}
-	r := call{endpoint: server.PushEndpoint, issuer: a.Issuer, key: a.DPoPKey, keyID: a.KeyID, form: form}
-	got, err := c.post(ctx, r, http.StatusCreated, http.StatusOK)
+	got, err := c.post(ctx, c.callOf(a, server.PushEndpoint, form), http.StatusCreated, http.StatusOK)
 	if err != nil {
 		return "", err
 	}

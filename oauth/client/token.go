@@ -37,13 +37,13 @@ type tokens struct {
 // redeem exchanges a code (RFC 6749, 4.1.3). When it returns tokens beside an
 // error, they were issued all the same and must be revoked.
 func (c *Client) redeem(ctx context.Context, a *Attempt, code string) (*tokens, error) {
-	r := call{endpoint: a.TokenEndpoint, issuer: a.Issuer, key: a.DPoPKey, keyID: a.KeyID, form: url.Values{
+	form := url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code},
 		"redirect_uri":  {a.RedirectURI},
 		"code_verifier": {a.Verifier},
-	}}
-	got, err := c.post(ctx, r, http.StatusOK)
+	}
+	got, err := c.post(ctx, c.callOf(a, a.TokenEndpoint, form), http.StatusOK)
 	if err != nil {
 		return nil, err
 	}
