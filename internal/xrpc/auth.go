@@ -1,0 +1,138 @@
+package xrpc
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/httpserver"
+	"github.com/atoll-social/atoll/internal/session"
+)
+
+// auth says whether a method has to know who asks.
+type auth uint8
+
+const (
+	optional auth = iota + 1 // answers everybody, and members a little more
+	required
+)
+
+// ActingHeader carries the DID that a call with a cookie acts for (S25). It
+// names nobody: a call whose cookie is another account's is refused.
+const ActingHeader = "Atoll-Acting-DID"
+
+// caller is who asks, proven. The zero caller is a visitor.
+type caller struct {
+	account session.Account
+}
+
+// known reports whether somebody is signed in.
+func (c caller) known() bool { return c.account.DID != "" }
+
+// authenticate finds out who asks (A9). Only what can be verified says so: a
+// device cookie together with same-origin proof. A request with an
+// Authorization header is judged by that alone; its cookies are not read.
+func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, m method) (caller, error) {
+	if values := r.Header.Values("Authorization"); len(values) > 0 {
+		return caller{}, refuseToken(values, m)
+	}
+	token := s.cfg.Cookies.Device(r)
+	if token.IsZero() {
+		return visitor(m)
+	}
+	if err := s.cfg.Origins.Check(r); err != nil {
+		return caller{}, err
+	}
+	device, ok, err := s.cfg.Sessions.Device(r.Context(), token)
+	if err != nil {
+		return caller{}, err
+	}
+	if !ok {
+		return visitor(m)
+	}
+	if device.Renewed {
+		s.cfg.Cookies.SetDevice(w, token)
+	}
+	if m.verb == http.MethodPost {
+		return acting(device, r)
+	}
+	account, ok := device.Current()
+	if !ok {
+		return visitor(m)
+	}
+	return caller{account}, nil
+}
+
+// visitor is somebody unknown, where that is enough.
+func visitor(m method) (caller, error) {
+	if m.auth == required {
+		return caller{}, session.ErrSignedOut
+	}
+	return caller{}, nil
+}
+
+// acting is the account that a call which changes something acts for.
+func acting(device session.Device, r *http.Request) (caller, error) {
+	did, err := syntax.ParseDID(r.Header.Get(ActingHeader))
+	if err != nil {
+		did = ""
+	}
+	account, err := device.Acting(did)
+	if errors.Is(err, session.ErrNoActor) {
+		return caller{}, invalid(err, "The header "+ActingHeader+" must say which account the call acts for.")
+	}
+	return caller{account}, err
+}
+
+// refuseToken says why a token proves nothing here. A token that a PDS issued
+// for its own client can do by itself what a write method would do for it, so
+// the client is told how (A8).
+func refuseToken(values []string, m method) error {
+	scheme, token, _ := strings.Cut(values[0], " ")
+	isToken := strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")
+	if len(values) == 1 && isToken && m.writes != "" && isForeignToken(token) {
+		return fault.New(fault.Unauthenticated, "This token was issued by another server for use there. "+
+			"With it, create the record yourself: call com.atproto.repo.createRecord at your PDS with collection "+
+			m.writes.String()+". It is indexed here like any other, so "+m.nsid.String()+" is not needed.").
+			WithCode("DirectWriteRequired")
+	}
+	return fault.New(fault.Unauthenticated, "This token was not issued by this server, or is over.").WithCode("AuthRequired")
+}
+
+// isForeignToken recognises an access token of a PDS or its authorization
+// server, unverified: it only chooses the words of a refusal.
+func isForeignToken(token string) bool {
+	parts := strings.Split(strings.TrimSpace(token), ".")
+	if len(parts) != 3 || len(token) > 16<<10 {
+		return false
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return false
+	}
+	var claims struct {
+		Subject string `json:"sub"`
+		Method  string `json:"lxm"` // tokens of services name one
+	}
+	if json.Unmarshal(raw, &claims) != nil || claims.Method != "" {
+		return false
+	}
+	_, err = syntax.ParseDID(claims.Subject)
+	return err == nil
+}
+
+// limit spends one of an account's writes.
+func (s *Server) limit(who caller) error {
+	if s.cfg.Writes == nil {
+		return nil
+	}
+	if wait, ok := s.cfg.Writes.Allow(who.account.DID.String()); !ok {
+		return httpserver.Limited(wait)
+	}
+	return nil
+}

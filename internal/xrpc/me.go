@@ -1,0 +1,33 @@
+package xrpc
+
+import (
+	"net/http"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/session"
+)
+
+// meView is who is signed in.
+type meView struct {
+	DID    syntax.DID    `json:"did"`
+	Handle syntax.Handle `json:"handle"`
+}
+
+// me answers GET /api/me (S26, S46): who is signed in; 401 with AuthRequired
+// when nobody is, and with SignInAgain when the account's session has ended.
+// Looking the cookie up slides the device's expiry.
+func (s *Server) me(w http.ResponseWriter, _ *http.Request, who caller) error {
+	if !who.account.Live {
+		return &session.SignInAgainError{DID: who.account.DID, Reason: who.account.Ended}
+	}
+	return write(w, meView{DID: who.account.DID, Handle: shown(who.account.Handle)})
+}
+
+// shown is the handle for views, which must have one.
+func shown(h syntax.Handle) syntax.Handle {
+	if h == "" {
+		return syntax.HandleInvalid
+	}
+	return h
+}

@@ -1,0 +1,138 @@
+// Package xrpc is the API of an instance: lexicon methods under /xrpc/, and
+// /api/me. It parses a request, finds out who asks, calls one capability and
+// renders JSON; it holds no rule of the domain and no SQL.
+package xrpc
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/httpserver"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/post"
+	"github.com/atoll-social/atoll/internal/session"
+)
+
+// Prefix begins the path of every method.
+const Prefix = "/xrpc/"
+
+// Config is what the API works with.
+type Config struct {
+	Sessions *session.Manager
+	Cookies  session.Cookies
+	// Origins tells requests of our own pages from those of others.
+	Origins *httpserver.Origins
+	Index   *index.Index
+	Cursors *index.Cursors
+	Posts   *post.Service
+	// Writes limits how much one account may write; nil means no limit.
+	Writes *httpserver.Limiter
+}
+
+// Server answers API requests. It is safe for concurrent use.
+type Server struct {
+	cfg     Config
+	methods map[syntax.NSID]method
+}
+
+// New checks cfg. It does no I/O.
+func New(cfg Config) (*Server, error) {
+	if cfg.Sessions == nil || cfg.Origins == nil || cfg.Index == nil || cfg.Cursors == nil || cfg.Posts == nil {
+		return nil, errors.New("xrpc: Sessions, Origins, Index, Cursors and Posts are required")
+	}
+	s := &Server{cfg: cfg, methods: map[syntax.NSID]method{}}
+	for _, m := range s.all() {
+		s.methods[m.nsid] = m
+	}
+	return s, nil
+}
+
+// method is one lexicon method.
+type method struct {
+	nsid syntax.NSID
+	verb string // GET for queries, POST for procedures
+	auth auth
+	// writes is the collection that the method writes a record of for whoever
+	// asks; a client that holds a token of the PDS can do that by itself.
+	writes syntax.NSID
+	handle func(w http.ResponseWriter, r *http.Request, who caller) error
+}
+
+// all lists the methods: one line each.
+func (s *Server) all() []method {
+	return []method{
+		{"social.coves.feed.getDiscover", http.MethodGet, optional, "", s.getDiscover},
+		{"social.coves.community.post.create", http.MethodPost, required, index.PostCollection, s.postCreate},
+	}
+}
+
+// Mount adds all methods to mux, and answers for everything else below Prefix.
+func (s *Server) Mount(mux *http.ServeMux) {
+	for _, m := range s.methods {
+		mux.Handle(m.verb+" "+Prefix+m.nsid.String(), s.handler(m))
+	}
+	mux.Handle(Prefix, httpserver.Handler(s.RenderFault, s.unknown))
+	me := method{verb: http.MethodGet, auth: required, handle: s.me}
+	mux.Handle("GET /api/me", s.handler(me))
+}
+
+// handler finds out who asks before a method is called.
+func (s *Server) handler(m method) http.Handler {
+	return httpserver.Handler(s.RenderFault, func(w http.ResponseWriter, r *http.Request) error {
+		allowAnyOrigin(w, r)
+		who, err := s.authenticate(w, r, m)
+		if err != nil {
+			return err
+		}
+		return m.handle(w, r, who)
+	})
+}
+
+// errNotImplemented marks a well-formed method that this server does not have.
+var errNotImplemented = errors.New("method is not implemented")
+
+// unknown answers what no method takes: preflights of browsers, known methods
+// asked for in the wrong way, and the rest (AT Protocol HTTP API, errors).
+func (s *Server) unknown(w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodOptions {
+		preflight(w, r)
+		return nil
+	}
+	nsid, err := syntax.ParseNSID(strings.TrimPrefix(r.URL.Path, Prefix))
+	if err != nil {
+		return fault.New(fault.NotFound, "There is no such method.")
+	}
+	m, known := s.methods[nsid]
+	if !known {
+		return fault.Wrap(fault.NotFound, errNotImplemented, "This server does not have this method.").
+			WithCode("MethodNotImplemented")
+	}
+	w.Header().Set("Allow", m.verb+", OPTIONS")
+	return fault.Wrap(fault.Invalid, httpserver.ErrMethodNotAllowed, "This method is called with "+m.verb+".").
+		WithCode("InvalidRequest")
+}
+
+// allowAnyOrigin lets scripts of any site read answers, without cookies: the
+// header that would allow those is never sent.
+func allowAnyOrigin(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasPrefix(r.URL.Path, Prefix) {
+		return
+	}
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, X-Request-Id")
+}
+
+// preflight answers a browser that asks before it sends a script's request.
+func preflight(w http.ResponseWriter, r *http.Request) {
+	allowAnyOrigin(w, r)
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, DPoP, Atproto-Accept-Labelers, Atproto-Proxy")
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
+}
