@@ -3,7 +3,7 @@
 
 GO       ?= go
 LINT      = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.0
-SERVICES  = $(GO) run ./test/services --
+SERVICES  = $(GO) build -o bin/services ./test/services && exec bin/services --
 FUZZTIME ?= 20s
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -17,16 +17,16 @@ setup: ## install what the machine lacks (browser, PostgreSQL, compiler)
 	@scripts/setup
 
 run: setup ## the whole product with a local network and demo content
-	@$(GO) run ./test/demo
+	@$(GO) build -o bin/demo ./test/demo && exec bin/demo # go run would turn Ctrl-C into an error
 
 build: ## build bin/atoll
 	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/atoll ./cmd/atoll
 
 test: setup build ## every test: both database engines, the official servers, the browser
-	$(SERVICES) scripts/test
+	@$(SERVICES) scripts/test
 
 soak: setup build ## the same with the full counts, under an hour
-	TEST_SIZE=full $(SERVICES) $(GO) test -count=1 -timeout 60m ./...
+	@export TEST_SIZE=full; $(SERVICES) $(GO) test -count=1 -timeout 60m ./...
 
 check: lint ## what must hold before a commit: lint, vet, architecture, formatting
 	$(GO) vet ./...
@@ -39,13 +39,13 @@ generate: ## what is generated from lexicons/ and proto/ (nothing yet)
 	$(GO) generate ./...
 
 network: setup ## only the local network, until Ctrl-C
-	$(SERVICES) sleep infinity
+	@$(SERVICES) sleep infinity
 
 e2e: setup build ## only the whole program against the network and a browser
-	$(SERVICES) $(GO) test -count=1 ./test/e2e/...
+	@$(SERVICES) $(GO) test -count=1 ./test/e2e/...
 
 fuzz: ## every parser of outside input, FUZZTIME each
 	@scripts/fuzz $(FUZZTIME)
 
 bench: setup ## every benchmark, one table
-	$(SERVICES) $(GO) test -run '^$$' -bench . -benchmem -benchtime 1s ./bench/...
+	@$(SERVICES) $(GO) test -run '^$$' -bench . -benchmem -benchtime 1s ./bench/...
