@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/atoll-social/atoll/internal/config"
@@ -12,6 +13,7 @@ import (
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/ingest"
 	"github.com/atoll-social/atoll/internal/web"
+	"github.com/atoll-social/atoll/internal/xrpc"
 )
 
 // Bounds of requests; a route may set narrower ones.
@@ -21,16 +23,18 @@ const (
 	writeTimeout = 60 * time.Second
 )
 
-// xrpcPrefix is where the API is; all else is pages.
-const xrpcPrefix = "/xrpc/"
-
 // surfaces are what answers requests.
 type surfaces struct {
-	web *web.Server
+	web  *web.Server
+	xrpc *xrpc.Server
 }
 
 // render answers an error in the manner of the surface that the path belongs to.
 func (s *surfaces) render(w http.ResponseWriter, r *http.Request, err error) {
+	if strings.HasPrefix(r.URL.Path, xrpc.Prefix) || strings.HasPrefix(r.URL.Path, "/api/") {
+		s.xrpc.RenderFault(w, r, err)
+		return
+	}
 	s.web.RenderFault(w, r, err)
 }
 
@@ -55,7 +59,14 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 	if err != nil {
 		return nil, err
 	}
-	return &surfaces{web: pages}, nil
+	api, err := xrpc.New(xrpc.Config{
+		Sessions: m.sessions, Cookies: m.cookies, Origins: origins,
+		Index: c.index, Cursors: c.cursors, Posts: c.posts, Writes: writes,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &surfaces{web: pages, xrpc: api}, nil
 }
 
 // handler puts the surfaces behind what holds for every request.
@@ -67,6 +78,7 @@ func (d *Daemon) handler(i *instance, s *surfaces) (http.Handler, error) {
 	mux := http.NewServeMux()
 	i.ready.Mount(mux)
 	s.web.Mount(mux)
+	s.xrpc.Mount(mux)
 	middleware := []httpserver.Middleware{
 		httpserver.RequestID,
 		httpserver.RealAddr(d.settings.TrustedProxies),

@@ -186,6 +186,7 @@ func TestPostingByTheAPI(t *testing.T) {
 			header = map[string]string{"Origin": inst.origin(), "Sec-Fetch-Site": "same-origin"}
 		}
 		header["Content-Type"] = "application/json"
+		header["Atoll-Acting-DID"] = member.DID
 		return b.do(http.MethodPost, "/xrpc/social.coves.community.post.create", strings.NewReader(body), header)
 	}
 	title := "by the API " + network.Name("x")

@@ -3,11 +3,9 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -61,17 +59,11 @@ func parseSeams(text string) (cli.Seams, error) {
 		}
 		return n.Route(host)
 	}
-	return cli.Seams{Route: route, Resolver: noDNS(), ClockOffset: s.ClockOffset}, nil
+	resolver, err := emptyDNS()
+	return cli.Seams{Route: route, Resolver: resolver, ClockOffset: s.ClockOffset}, err
 }
 
 // plcHost is what a production-shaped process calls the local directory.
 const plcHost = "plc.test"
-
-// noDNS is a resolver without a server: tests never ask the machine's own.
-func noDNS() *net.Resolver {
-	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-		return nil, &net.DNSError{Err: "no name server in tests", IsNotFound: true}
-	}}
-}
 
 var errStopped = errors.New("the process ended")
