@@ -39,7 +39,7 @@ func TestKey(t *testing.T) {
 		if bob := key(one, "did:plc:bob", "k", "a"); bob == first {
 			t.Error("two accounts share a key")
 		}
-		if key(one, alice, "", "a") == key(one, alice, "", "a") {
+		if unkeyed := key(one, alice, "", "a"); unkeyed == key(one, alice, "", "a") {
 			t.Error("no key, yet the same answer")
 		}
 		_, err := one.Key(t.Context(), alice, "k", []byte("b"))

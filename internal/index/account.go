@@ -23,7 +23,7 @@ type Account struct {
 
 // loadAccounts makes sure that every account of the changes has a row, and
 // learns the ids. It reports whether any of them is still to be resolved.
-func (b *batch) loadAccounts(changes map[recordName]change) (unresolved bool, err error) {
+func (b *batch) loadAccounts(ctx context.Context, changes map[recordName]change) (unresolved bool, err error) {
 	set := make(map[syntax.DID]bool, len(changes))
 	for _, ch := range changes {
 		set[ch.did] = true
@@ -35,7 +35,7 @@ func (b *batch) loadAccounts(changes map[recordName]change) (unresolved bool, er
 		}
 	}
 	dids := slices.Sorted(maps.Keys(set)) // one order of locks for everybody
-	if b.accounts, unresolved, err = b.readAccounts(dids); err != nil {
+	if b.accounts, unresolved, err = b.readAccounts(ctx, dids); err != nil {
 		return false, err
 	}
 	var missing []syntax.DID
@@ -47,51 +47,59 @@ func (b *batch) loadAccounts(changes map[recordName]change) (unresolved bool, er
 	if len(missing) == 0 {
 		return unresolved, nil
 	}
-	if err := b.insertAccounts(missing); err != nil {
+	if err := b.insertAccounts(ctx, missing); err != nil {
 		return false, err
 	}
 	// Read again: another transaction may have been first with some of them.
-	if b.accounts, _, err = b.readAccounts(dids); err != nil {
+	if b.accounts, _, err = b.readAccounts(ctx, dids); err != nil {
 		return false, err
 	}
 	return true, nil
 }
 
 // readAccounts returns the ids of those accounts that have a row.
-func (b *batch) readAccounts(dids []syntax.DID) (ids map[syntax.DID]int64, unresolved bool, err error) {
+func (b *batch) readAccounts(ctx context.Context, dids []syntax.DID) (ids map[syntax.DID]int64, unresolved bool, err error) {
 	ids = make(map[syntax.DID]int64, len(dids))
 	for part := range slices.Chunk(dids, 1024) {
-		in, args := store.List(1, part)
-		rows, err := b.tx.QueryContext(b.ctx,
-			`SELECT did, id, resolve_due IS NOT NULL FROM account WHERE did IN `+in, args...)
+		due, err := b.readInto(ctx, ids, part)
 		if err != nil {
 			return nil, false, err
 		}
-		err = each(rows, func() error {
-			var did syntax.DID
-			var id int64
-			var due bool
-			err := rows.Scan(&did, &id, &due)
-			ids[did] = id
-			unresolved = unresolved || due
-			return err
-		})
-		if err != nil {
-			return nil, false, err
-		}
+		unresolved = unresolved || due
 	}
 	return ids, unresolved, nil
 }
 
+func (b *batch) readInto(ctx context.Context, ids map[syntax.DID]int64, dids []syntax.DID) (unresolved bool, err error) {
+	in, args := store.List(1, dids)
+	rows, err := b.tx.QueryContext(ctx,
+		`SELECT did, id, resolve_due IS NOT NULL FROM account WHERE did IN `+in, args...)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var did syntax.DID
+		var id int64
+		var due bool
+		if err := rows.Scan(&did, &id, &due); err != nil {
+			return false, err
+		}
+		ids[did] = id
+		unresolved = unresolved || due
+	}
+	return unresolved, rows.Err()
+}
+
 // insertAccounts adds rows that are due to be resolved. Nobody waits for that:
 // what they wrote is shown in the meantime.
-func (b *batch) insertAccounts(dids []syntax.DID) error {
+func (b *batch) insertAccounts(ctx context.Context, dids []syntax.DID) error {
 	for part := range chunks(dids) {
 		args := make([]any, 0, 3*len(part))
 		for _, did := range part {
 			args = append(args, b.ids.next(), did, b.now)
 		}
-		_, err := b.tx.ExecContext(b.ctx, `
+		_, err := b.tx.ExecContext(ctx, `
 			WITH met (id, did, due) AS (VALUES `+tuples(len(part), "BIGINT", "TEXT", "BIGINT")+`)
 			INSERT INTO account (id, did, active, status_at, resolve_due, resolve_attempts)
 			SELECT id, did, true, 0, due, 0 FROM met WHERE true

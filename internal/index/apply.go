@@ -26,7 +26,6 @@ type Result struct {
 
 // batch is one call of Apply.
 type batch struct {
-	ctx context.Context // for the length of the call
 	tx  *store.Tx
 	now int64
 	ids *idSource
@@ -44,8 +43,8 @@ func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Resu
 	if len(changes) == 0 {
 		return Result{}, nil
 	}
-	b := &batch{ctx: ctx, tx: tx, now: store.Micros(x.now()), ids: x.ids}
-	unresolved, err := b.loadAccounts(changes)
+	b := &batch{tx: tx, now: store.Micros(x.now()), ids: x.ids}
+	unresolved, err := b.loadAccounts(ctx, changes)
 	if err != nil {
 		return Result{}, fmt.Errorf("index accounts: %w", err)
 	}
@@ -55,7 +54,7 @@ func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Resu
 		if len(mine) == 0 {
 			continue
 		}
-		n, err := k.apply(b, mine)
+		n, err := k.apply(ctx, b, mine)
 		if err != nil {
 			return Result{}, fmt.Errorf("index %s: %w", k.nsid, err)
 		}

@@ -119,15 +119,17 @@ func TestDiscoverPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer found.Close()
 	var plan []string
-	err = each(found, func() error {
+	for found.Next() {
 		var id, parent, unused int
 		var detail string
-		err := found.Scan(&id, &parent, &unused, &detail)
+		if err := found.Scan(&id, &parent, &unused, &detail); err != nil {
+			t.Fatal(err)
+		}
 		plan = append(plan, detail)
-		return err
-	})
-	if err != nil {
+	}
+	if err := found.Err(); err != nil {
 		t.Fatal(err)
 	}
 	all := strings.Join(plan, "\n")

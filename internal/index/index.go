@@ -5,6 +5,7 @@
 package index
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -58,7 +59,7 @@ type kind struct {
 	read func(record map[string]any, raw []byte) (value, error)
 	// apply writes changes of this type that are in key order and name
 	// distinct records. It returns how many passed the gate.
-	apply func(b *batch, changes []change) (int64, error)
+	apply func(ctx context.Context, b *batch, changes []change) (int64, error)
 }
 
 // value is a record as it is stored.

@@ -103,7 +103,7 @@ func modelRow(rev syntax.TID, op Op, existed bool) row {
 
 // deliver applies a history as a hostile network would: any order, repeated,
 // in transactions of any size.
-func deliver(rt *rapid.T, ctx context.Context, x *Index, did syntax.DID, history []revision) error {
+func deliver(ctx context.Context, rt *rapid.T, x *Index, did syntax.DID, history []revision) error {
 	seen := slices.Concat(history, rapid.SliceOfN(rapid.SampledFrom(history), 0, 3).Draw(rt, "repeats"))
 	seen = rapid.Permutation(seen).Draw(rt, "order")
 	for len(seen) > 0 {
@@ -137,7 +137,7 @@ func TestAnyOrder(t *testing.T) {
 			want := model(history)
 			for range size.Size(5, 100) { // times rapid's 100 histories
 				did := syntax.DID(fmt.Sprintf("did:plc:n%d", serial.Add(1)))
-				if err := deliver(rt, t.Context(), x, did, history); err != nil {
+				if err := deliver(t.Context(), rt, x, did, history); err != nil {
 					rt.Fatalf("deliver: %v", err)
 				}
 				got, err := readRows(t.Context(), x, did)

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -93,14 +94,14 @@ WHERE excluded.rev > post.rev`
 // applyPosts writes posts in chunks. Rows whose revision is not newer than
 // what is stored are left alone by the statement itself, which also holds
 // between concurrent transactions.
-func applyPosts(b *batch, changes []change) (int64, error) {
+func applyPosts(ctx context.Context, b *batch, changes []change) (int64, error) {
 	var applied int64
 	for part := range chunks(changes) {
 		args := make([]any, 0, 12*len(part))
 		for _, ch := range part {
 			args = append(args, b.postRow(ch)...)
 		}
-		n, err := affected(b.tx.ExecContext(b.ctx, `
+		n, err := affected(b.tx.ExecContext(ctx, `
 			INSERT INTO post (id, author_id, rkey, rev, deleted, indexed_at, state,
 			    community_id, cid, created_at, edited_at, record)
 			VALUES `+tuples(len(part), "BIGINT", "BIGINT", "TEXT", "BIGINT", "BOOLEAN", "BIGINT", "SMALLINT",

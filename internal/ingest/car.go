@@ -11,7 +11,7 @@ import (
 
 // cidHead begins every CID that a repository uses for records: version 1,
 // DAG-CBOR, SHA-256, 32 bytes of digest (AT Protocol data model).
-var cidHead = [4]byte{0x01, 0x71, 0x12, 0x20}
+const cidHead = "\x01\x71\x12\x20"
 
 const cidSize = len(cidHead) + sha256.Size
 
@@ -22,7 +22,7 @@ var errCAR = errors.New("malformed CAR")
 // ok is false when the block is missing or is not what its CID says.
 func block(car []byte, want cid.Cid) (data []byte, ok bool, err error) {
 	key := want.Bytes()
-	if len(key) != cidSize || !bytes.HasPrefix(key, cidHead[:]) {
+	if len(key) != cidSize || !bytes.HasPrefix(key, []byte(cidHead)) {
 		return nil, false, nil
 	}
 	_, rest, err := section(car) // the header names the roots, which are not needed here

@@ -178,18 +178,24 @@ func (r *resolver) ask(ctx context.Context, u index.Unresolved) (index.Answer, e
 	} else if r.uncertain(ctx, ident) {
 		answer.Unchecked, answer.Again = true, againAfter(u.Attempts)
 	}
-	if answer.PDS, err = r.in.cfg.Directory.PDS(ident); err != nil {
-		return answer, nil // an account without a server is an answer too
+	if answer.PDS, err = r.in.cfg.Directory.PDS(ident); err == nil {
+		answer.Status = r.status(ctx, answer.PDS, u.DID)
+	} else {
+		r.log.DebugContext(ctx, "account has no server", "did", u.DID, "error", err) // which is an answer, too
 	}
-	at := r.in.cfg.Now()
-	status, err := r.hostStatus(ctx, answer.PDS, u.DID)
-	if err != nil {
-		r.log.DebugContext(ctx, "host does not tell the account's status", "did", u.DID, "error", err)
-		return answer, nil
-	}
-	status.At, status.Host = at, answer.PDS
-	answer.Status = status
 	return answer, nil
+}
+
+// status is what the account's server says about it; nil when it says nothing.
+func (r *resolver) status(ctx context.Context, origin string, did syntax.DID) *index.Status {
+	at := r.in.cfg.Now()
+	status, err := r.hostStatus(ctx, origin, did)
+	if err != nil {
+		r.log.DebugContext(ctx, "host does not tell the account's status", "did", did, "error", err)
+		return nil
+	}
+	status.At, status.Host = at, origin
+	return status
 }
 
 // uncertain reports that a handle could not be checked, rather than that it

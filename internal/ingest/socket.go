@@ -33,6 +33,7 @@ type socket struct {
 func dial(ctx context.Context, client *http.Client, address string, limits Limits) (*socket, error) {
 	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	//nolint:bodyclose // the package keeps what is left of a refused upgrade; otherwise the body is the connection
 	conn, res, err := websocket.Dial(dialing, address, &websocket.DialOptions{HTTPClient: client})
 	if err != nil {
 		if res != nil && res.StatusCode != 0 {

@@ -31,9 +31,6 @@ type caller struct {
 	account session.Account
 }
 
-// known reports whether somebody is signed in.
-func (c caller) known() bool { return c.account.DID != "" }
-
 // authenticate finds out who asks (A9). Only what can be verified says so: a
 // device cookie together with same-origin proof. A request with an
 // Authorization header is judged by that alone; its cookies are not read.
