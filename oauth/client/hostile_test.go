@@ -124,6 +124,20 @@ func TestHostileServersAtTheStart(t *testing.T) {
 	}
 }
 
+// TestDocumentsAreCapped: an honest document with too much behind it.
+func TestDocumentsAreCapped(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil)
+	f.net.Override(resourceDoc, func(w http.ResponseWriter, r *http.Request) {
+		f.net.Handle(w, r, nil)
+		fmt.Fprint(w, strings.Repeat(" ", 300<<10))
+	})
+	_, err := f.Start(context.Background(), client.StartParams{Account: "alice.test"})
+	if !errors.Is(err, client.ErrNotOAuth) || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("Start = %v, want ErrNotOAuth that says too large", err)
+	}
+}
+
 // TestMetadataThatIsNotEnough: S9.
 func TestMetadataThatIsNotEnough(t *testing.T) {
 	t.Parallel()

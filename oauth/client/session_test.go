@@ -435,6 +435,30 @@ func TestManyCallsLeaveNothingBehind(t *testing.T) { //nolint:paralleltest // se
 	}
 }
 
+// TestRefusedBodiesAreClosed: a connection is used again after a challenge, a
+// refusal and a redirect whose bodies nobody wants.
+func TestRefusedBodiesAreClosed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil)
+	s := f.session(t)
+	_, before := f.net.Connections()
+	for i := range 60 {
+		f.net.Override(method, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "/elsewhere")
+			w.Header().Set("DPoP-Nonce", fmt.Sprint("n", i))
+			w.Header().Set("WWW-Authenticate", `DPoP error="use_dpop_nonce"`)
+			w.WriteHeader([]int{401, 429, 302}[i%3])
+			fmt.Fprint(w, strings.Repeat("<p>", 5000))
+		})
+		if _, err := s.Do(newRequest(t, "GET", method)); err == nil {
+			t.Fatal("Do succeeded")
+		}
+	}
+	if _, after := f.net.Connections(); after > before+1 {
+		t.Errorf("%d connections were made by refused calls, want none or one", after-before)
+	}
+}
+
 // TestConcurrentCallsOfOneSession runs under the race detector.
 func TestConcurrentCallsOfOneSession(t *testing.T) {
 	t.Parallel()

@@ -183,6 +183,30 @@ type brokenAttempts struct {
 
 func (b brokenAttempts) Put(context.Context, *client.Attempt) error { return b.err }
 
+// TestAStoreThatLies answers with an attempt of another state.
+func TestAStoreThatLies(t *testing.T) {
+	t.Parallel()
+	var other *client.Attempt
+	f := newFixture(t, func(cfg *client.Config) { cfg.Attempts = lyingAttempts{cfg.Attempts, &other} })
+	q := f.approved(t)
+	var err error
+	if other, err = f.attempts.Take(context.Background(), q.Get("state")); err != nil {
+		t.Fatal(err)
+	}
+	q.Set("state", "another")
+	if _, _, err := f.Callback(context.Background(), q, nil); !errors.Is(err, client.ErrUnknownState) {
+		t.Errorf("Callback = %v, want ErrUnknownState", err)
+	}
+	f.nothingStored(t)
+}
+
+type lyingAttempts struct {
+	client.AttemptStore
+	answer **client.Attempt
+}
+
+func (l lyingAttempts) Take(context.Context, string) (*client.Attempt, error) { return *l.answer, nil }
+
 func TestStateIsUsedUpOnSuccessAndOnError(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(url.Values){

@@ -235,6 +235,28 @@ func TestReplayMemoryIsBoundedAndNeverForgetsWhatItWouldAccept(t *testing.T) {
 	}
 }
 
+func TestAClockThatGoesBackForgivesNoReplay(t *testing.T) {
+	t.Parallel()
+	key, now := newKey(t), start
+	checker := newChecker(t, func(cfg *dpop.CheckerConfig) { cfg.Now = func() time.Time { return now } })
+	check := func(text string) error {
+		_, err := checker.Check([]string{text}, dpop.Expect{Method: "GET", URL: target})
+		return err
+	}
+	first := sign(t, key, dpop.Proof{Method: "GET", URL: target, Time: now})
+	if err := check(first); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Hour)
+	if err := check(sign(t, key, dpop.Proof{Method: "GET", URL: target, Time: now})); err != nil {
+		t.Fatal(err)
+	}
+	now = start
+	if err := check(first); !errors.Is(err, dpop.ErrTime) {
+		t.Errorf("a forgotten proof after the clock went back = %v, want ErrTime", err)
+	}
+}
+
 func TestOneOfManyConcurrentReplaysPasses(t *testing.T) {
 	t.Parallel()
 	checker, text := newChecker(t, nil), sign(t, newKey(t), dpop.Proof{Method: "GET", URL: target, Time: start})
