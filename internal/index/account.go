@@ -94,7 +94,7 @@ func (b *batch) readInto(ctx context.Context, ids map[syntax.DID]int64, dids []s
 // insertAccounts adds rows that are due to be resolved. Nobody waits for that:
 // what they wrote is shown in the meantime.
 func (b *batch) insertAccounts(ctx context.Context, dids []syntax.DID) error {
-	for part := range chunks(dids) {
+	for part := range chunks(dids, b.rows) {
 		args := make([]any, 0, 3*len(part))
 		for _, did := range part {
 			args = append(args, b.ids.next(), did, b.now)

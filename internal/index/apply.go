@@ -29,6 +29,8 @@ type batch struct {
 	tx  *store.Tx
 	now int64
 	ids *idSource
+	// rows is the most that one statement writes.
+	rows int
 	// accounts has the row id of every account that the changes name.
 	accounts map[syntax.DID]int64
 }
@@ -43,7 +45,7 @@ func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Resu
 	if len(changes) == 0 {
 		return Result{}, nil
 	}
-	b := &batch{tx: tx, now: store.Micros(x.now()), ids: x.ids}
+	b := &batch{tx: tx, now: store.Micros(x.now()), ids: x.ids, rows: rowsPerStatement(x.db.Engine())}
 	unresolved, err := b.loadAccounts(ctx, changes)
 	if err != nil {
 		return Result{}, fmt.Errorf("index accounts: %w", err)
@@ -101,11 +103,21 @@ func (b *batch) inKeyOrder(k kind, changes map[recordName]change) []change {
 	return out
 }
 
-// chunks cuts items into pieces whose lengths are powers of two, so that the
-// engines see few different statements however long the batch is.
-func chunks[T any](items []T) iter.Seq[[]T] {
+// rowsPerStatement is the most rows that one statement writes. PostgreSQL is
+// quicker with fewer round trips; SQLite looks each parameter's name up in a
+// list of all of them.
+func rowsPerStatement(engine store.Engine) int {
+	if engine == store.SQLite {
+		return 16
+	}
+	return 64
+}
+
+// chunks cuts items into pieces whose lengths are powers of two, at most size,
+// so that the engines see few different statements however long the batch is.
+func chunks[T any](items []T, size int) iter.Seq[[]T] {
 	return func(yield func([]T) bool) {
-		for size := 64; size > 0; size /= 2 {
+		for ; size > 0; size /= 2 {
 			for len(items) >= size {
 				if !yield(items[:size]) {
 					return

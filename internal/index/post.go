@@ -96,7 +96,7 @@ WHERE excluded.rev > post.rev`
 // between concurrent transactions.
 func applyPosts(ctx context.Context, b *batch, changes []change) (int64, error) {
 	var applied int64
-	for part := range chunks(changes) {
+	for part := range chunks(changes, b.rows) {
 		args := make([]any, 0, 12*len(part))
 		for _, ch := range part {
 			args = append(args, b.postRow(ch)...)
