@@ -27,8 +27,14 @@ const (
 	KindSessionEnded  Kind = "session_ended"        // by itself; Detail is the Reason
 	KindRevoked       Kind = "revoked"              // the member's server was told
 	KindRevokeFailed  Kind = "revocation_abandoned" // it could not be told
+	KindRefreshed     Kind = "refreshed"            // its tokens were renewed
+	KindMoved         Kind = "moved"                // its account is at another PDS; Detail is its origin
+	KindPaused        Kind = "paused"               // its account is not active; Detail is the Reason
+	KindResumed       Kind = "resumed"              // its account is active again
 	KindKeyMade       Kind = "key_made"
 	KindKeyRotated    Kind = "key_rotated"
+	KindKeyWithdrawn  Kind = "key_withdrawn"
+	KindResealed      Kind = "resealed" // everything is sealed with the master key in Detail
 )
 
 // Entry is a row of the audit trail (S44). It never holds a secret, an exact

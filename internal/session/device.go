@@ -37,10 +37,13 @@ type Account struct {
 	Handle syntax.Handle
 	// SessionID names the account's OAuth session on this device.
 	SessionID string
-	// Live is false when the session ended by itself (Ended says why) and the
-	// member has to sign in again.
+	// Live is false when the session ended by itself, or can no longer be used
+	// (Ended says why, if it is still known), and the member has to sign in again.
 	Live  bool
 	Ended Reason
+	// Paused says why nothing can be written for a live account just now: it is
+	// not active at its server. Empty: nothing is in the way.
+	Paused Reason
 
 	PDS        string   // origin of the member's server
 	Scopes     []string // as granted
@@ -55,6 +58,32 @@ func (d Device) Account(did syntax.DID) (Account, bool) {
 		}
 	}
 	return Account{}, false
+}
+
+// Standing tells what a device's account can do here (S46).
+type Standing string
+
+// The standings.
+const (
+	StandingSignedOut   Standing = "signed_out"    // nobody is signed in
+	StandingSignInAgain Standing = "sign_in_again" // somebody is, and has to sign in once more; the Reason says why
+	StandingPaused      Standing = "paused"        // signed in, but the account is not active at its server
+	StandingSignedIn    Standing = "signed_in"
+)
+
+// Standing tells what the active account can do here, and with
+// StandingSignInAgain and StandingPaused why; see Explain.
+func (d Device) Standing() (Standing, Reason) {
+	active, ok := d.Current()
+	switch {
+	case !ok:
+		return StandingSignedOut, ""
+	case !active.Live:
+		return StandingSignInAgain, active.Ended
+	case active.Paused != "":
+		return StandingPaused, active.Paused
+	}
+	return StandingSignedIn, ""
 }
 
 // Current returns the active account; ok is false for a visitor.
@@ -88,7 +117,7 @@ func (m *Manager) Device(ctx context.Context, token keyring.Secret) (d Device, o
 		return Device{}, false, nil
 	}
 	now := m.now()
-	d, err = readDevice(ctx, m.db.Read(), hashToken(token.Reveal()), now)
+	d, err = m.readDevice(ctx, hashToken(token.Reveal()), now)
 	if err != nil {
 		return Device{}, false, fmt.Errorf("look up device: %w", err)
 	}
@@ -106,7 +135,8 @@ func (m *Manager) Device(ctx context.Context, token keyring.Secret) (d Device, o
 const deviceQuery = `
 SELECT d.id, d.active_did, d.created_at, d.used_at, d.expires_at,
        a.did, a.handle, a.session_id, a.signed_in_at,
-       COALESCE(s.state, ''), COALESCE(s.ended_reason, ''), COALESCE(s.pds, ''), COALESCE(s.scope, '')
+       COALESCE(s.state, ''), COALESCE(s.ended_reason, ''), COALESCE(s.pds, ''), COALESCE(s.scope, ''),
+       COALESCE(s.paused, ''), COALESCE(s.client_id, ''), ` + keyFits + `
 FROM device d
 JOIN device_account a ON a.device_id = d.id
 LEFT JOIN oauth_session s ON s.id = a.session_id
@@ -114,15 +144,15 @@ WHERE d.token_hash = $1 AND d.expires_at > $2
 ORDER BY a.position, a.did`
 
 // readDevice returns the zero Device when there is none.
-func readDevice(ctx context.Context, q store.Querier, hash []byte, now time.Time) (Device, error) {
-	rows, err := q.QueryContext(ctx, deviceQuery, hash, store.Micros(now))
+func (m *Manager) readDevice(ctx context.Context, hash []byte, now time.Time) (Device, error) {
+	rows, err := m.db.Read().QueryContext(ctx, deviceQuery, hash, store.Micros(now))
 	if err != nil {
 		return Device{}, err
 	}
 	defer rows.Close()
 	var d Device
 	for rows.Next() {
-		a, err := scanAccount(rows, &d)
+		a, err := m.scanAccount(rows, &d)
 		if err != nil {
 			return Device{}, err
 		}
@@ -131,20 +161,23 @@ func readDevice(ctx context.Context, q store.Querier, hash []byte, now time.Time
 	return d, rows.Err()
 }
 
-func scanAccount(rows *sql.Rows, d *Device) (Account, error) {
+func (m *Manager) scanAccount(rows *sql.Rows, d *Device) (Account, error) {
 	var (
 		a                              Account
 		created, used, expires, signed int64
-		state, scope                   string
+		state, scope, clientID         string
+		ended                          Reason
+		keyFits                        sql.NullBool // NULL where there is no session
 	)
 	err := rows.Scan(&d.ID, &d.Active, &created, &used, &expires,
-		&a.DID, &a.Handle, &a.SessionID, &signed, &state, &a.Ended, &a.PDS, &scope)
+		&a.DID, &a.Handle, &a.SessionID, &signed, &state, &ended, &a.PDS, &scope,
+		&a.Paused, &clientID, &keyFits)
 	if err != nil {
 		return Account{}, err
 	}
 	d.CreatedAt, d.UsedAt, d.ExpiresAt = store.FromMicros(created), store.FromMicros(used), store.FromMicros(expires)
 	a.SignedInAt = store.FromMicros(signed)
-	a.Live = state == stateLive
+	a.Ended, a.Live = m.usable(state, ended, clientID, keyFits.Bool)
 	a.Scopes = strings.Fields(scope)
 	return a, nil
 }

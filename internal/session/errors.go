@@ -7,6 +7,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/oauth/client"
 )
 
 // Errors of Device.Acting and of the methods that take a device's cookie.
@@ -45,7 +46,8 @@ func (e *SwitchedError) Unwrap() error {
 		WithCode("AccountSwitched")
 }
 
-// SignInAgainError says that the account's OAuth session has ended.
+// SignInAgainError says that the account's OAuth session has ended, or can no
+// longer be used. For the OAuth client it is client.ErrNotFound.
 type SignInAgainError struct {
 	DID    syntax.DID
 	Reason Reason
@@ -59,4 +61,36 @@ func (e *SignInAgainError) Error() string {
 // Unwrap returns what a person may be shown.
 func (e *SignInAgainError) Unwrap() error {
 	return fault.New(fault.Unauthenticated, Explain(e.Reason)+" Sign in again to go on.").WithCode("SignInAgain")
+}
+
+// Is reports whether target is client.ErrNotFound.
+func (e *SignInAgainError) Is(target error) bool {
+	return target == client.ErrNotFound //nolint:errorlint // this is the comparison itself
+}
+
+// PausedError says that the account is not active at its server, so that
+// nothing can be done for it (S40). The session is kept for when it is. For the
+// OAuth client it is client.ErrDeactivated or client.ErrTakenDown.
+type PausedError struct {
+	DID    syntax.DID
+	Reason Reason
+}
+
+// Error names the account and the reason, for the log.
+func (e *PausedError) Error() string {
+	return fmt.Sprintf("session of %s is paused: %s", e.DID, e.Reason)
+}
+
+// Unwrap returns what a person may be shown.
+func (e *PausedError) Unwrap() error {
+	return fault.New(fault.Forbidden, Explain(e.Reason)+" Nothing can be written until it is active there again.").
+		WithCode("AccountInactive")
+}
+
+// Is reports whether target is what the OAuth client calls it.
+func (e *PausedError) Is(target error) bool {
+	if e.Reason == client.ReasonDeactivated {
+		return target == client.ErrDeactivated //nolint:errorlint // this is the comparison itself
+	}
+	return target == client.ErrTakenDown //nolint:errorlint // this is the comparison itself
 }

@@ -2,34 +2,47 @@ package session
 
 import "github.com/atoll-social/atoll/oauth/client"
 
-// Reason says why a session is over.
+// Reason says why a session is over, or why it is paused.
 type Reason = client.Reason
 
-// Reasons beside those of the OAuth client.
+// Reasons beside those of the OAuth client. They are stored and never reused.
 const (
-	ReasonSignedOut Reason = "signed_out" // by the member, here or from another device
-	ReasonReplaced  Reason = "replaced"   // the same account signed in again on the same device
+	ReasonSignedOut  Reason = "signed_out"     // by the member, here or from another device
+	ReasonReplaced   Reason = "replaced"       // the same account signed in again on the same device
+	ReasonIdle       Reason = "idle"           // its device was not used for too long
+	ReasonOperator   Reason = "operator"       // by the operator of this site
+	ReasonClient     Reason = "client_changed" // it was given to another client than this site is today
+	ReasonUnreadable Reason = "unreadable"     // its secrets cannot be read any more
+	ReasonDeleted    Reason = "deleted"        // the account was deleted at its server
+	ReasonSuspended  Reason = "suspended"      // the account is suspended at its server
+	ReasonTakenDown  Reason = "taken_down"     // the account is taken down at its server
 )
 
-// Explain tells a member, in a whole sentence, why their session is over.
+// Explain tells a member, in a whole sentence, why their session is over or
+// paused.
 func Explain(why Reason) string {
-	switch why {
-	case client.ReasonRevoked:
-		return "Your server no longer accepts this sign-in; it may have been ended in your account's settings there."
-	case client.ReasonExpired:
-		return "This sign-in has run out."
-	case client.ReasonReplayed:
-		return "Your server ended this sign-in because an old credential of it was used again."
-	case client.ReasonKeyWithdrawn:
-		return "This site has withdrawn the key that this sign-in was made with."
-	case client.ReasonMoved:
-		return "Your account has moved to another server."
-	case client.ReasonSubject:
-		return "Your server answered for another account, so this sign-in was ended."
-	case client.ReasonDeactivated:
-		return "Your account is deactivated or suspended at its server."
-	case ReasonSignedOut, ReasonReplaced:
-		return "This sign-in was ended."
+	if sentence, ok := sentences[why]; ok {
+		return sentence
 	}
 	return "This sign-in has ended."
+}
+
+var sentences = map[Reason]string{
+	client.ReasonRevoked:      "Your server no longer accepts this sign-in; it may have been ended in your account's settings there.",
+	client.ReasonExpired:      "This sign-in has run out.",
+	client.ReasonReplayed:     "Your server ended this sign-in because an old credential of it was used again.",
+	client.ReasonKeyWithdrawn: "This site has withdrawn the key that this sign-in was made with.",
+	client.ReasonMoved:        "Your account has moved to another server.",
+	client.ReasonSubject:      "Your server answered for another account, so this sign-in was ended.",
+	client.ReasonLost:         "Your server's last answer could not be kept here, and without it this sign-in cannot go on.",
+	client.ReasonDeactivated:  "Your account is deactivated at its server.",
+	ReasonSuspended:           "Your account is suspended at its server.",
+	ReasonTakenDown:           "Your account is taken down at its server.",
+	ReasonDeleted:             "Your account was deleted at its server.",
+	ReasonSignedOut:           "You signed out.",
+	ReasonReplaced:            "You signed in anew on this device, which ended the sign-in before.",
+	ReasonIdle:                "This device was not used for a long time, so its sign-in was ended.",
+	ReasonOperator:            "The operator of this site has ended this sign-in.",
+	ReasonUnreadable:          "What was kept of this sign-in cannot be read any more.",
+	ReasonClient:              "This site's address has changed since you signed in.",
 }

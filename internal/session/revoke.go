@@ -178,11 +178,20 @@ WHERE id = $2 AND state = 'revoking' AND revoke_tries = $3 RETURNING `+sessionCo
 	return row, nil
 }
 
-// finishRevocation forgets a session whose server was told, or given up.
+// finishRevocation forgets a session whose server was told, or given up. Where
+// an account waits for a new sign-in, the row stays without its tokens and says
+// why.
 func (m *Manager) finishRevocation(ctx context.Context, s *client.SessionData, kind Kind) error {
 	now := m.now()
 	err := m.db.Tx(ctx, func(tx *store.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM oauth_session WHERE id = $1 AND state = 'revoking'`, s.ID); err != nil {
+		if _, err := tx.ExecContext(ctx, `
+DELETE FROM oauth_session WHERE id = $1 AND state = 'revoking'
+AND NOT EXISTS (SELECT 1 FROM device_account a WHERE a.session_id = oauth_session.id)`, s.ID); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `
+UPDATE oauth_session SET state = 'ended', access_token = $1, refresh_token = $1, dpop_key = $1
+WHERE id = $2 AND state = 'revoking'`, []byte{}, s.ID); err != nil {
 			return err
 		}
 		return record(ctx, tx, Entry{Kind: kind, DID: s.DID, SessionID: s.ID, Detail: s.Issuer}, now)

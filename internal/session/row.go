@@ -18,6 +18,7 @@ type sessionRow struct {
 	dpopKey, accessToken, refreshToken []byte
 	state                              string
 	endedReason                        Reason
+	paused                             Reason
 	revokeTries                        int64
 }
 
@@ -54,45 +55,53 @@ func (m *Manager) seal(s *client.SessionData) (*sessionRow, error) {
 	return row, nil
 }
 
-// open fills the secrets of row.data in.
+// errUnreadable: the secrets of a session are not what was sealed there, or of
+// a form that this program does not know. No key will change that.
+var errUnreadable = errors.New("secrets of the session cannot be read")
+
+// open fills the secrets of row.data in. The error is errUnreadable, or
+// keyring.ErrUnknownKey when a master key is missing.
 func (m *Manager) open(row *sessionRow) error {
-	id := row.data.ID
-	jwk, err := m.ring.Open(row.dpopKey, place("dpop_key", id))
-	if err != nil {
-		return fmt.Errorf("open dpop_key: %w", err)
+	var plain [3][]byte
+	for i, sealed := range [...]struct {
+		column string
+		value  []byte
+	}{{"dpop_key", row.dpopKey}, {"access_token", row.accessToken}, {"refresh_token", row.refreshToken}} {
+		var err error
+		plain[i], err = m.ring.Open(sealed.value, place(sealed.column, row.data.ID))
+		if errors.Is(err, keyring.ErrTampered) {
+			return fmt.Errorf("%w: %w", errUnreadable, err)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	key, err := dpop.ParseKey(jwk)
+	key, err := dpop.ParseKey(plain[0])
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errUnreadable, err)
 	}
-	access, err := m.ring.Open(row.accessToken, place("access_token", id))
-	if err != nil {
-		return fmt.Errorf("open access_token: %w", err)
-	}
-	refresh, err := m.ring.Open(row.refreshToken, place("refresh_token", id))
-	if err != nil {
-		return fmt.Errorf("open refresh_token: %w", err)
-	}
+	access, refresh := plain[1], plain[2]
 	row.data.DPoPKey, row.data.AccessToken, row.data.RefreshToken = key, string(access), string(refresh)
 	return nil
 }
 
 const sessionColumns = `id, did, issuer, pds, client_id, key_id, scope, token_endpoint, revocation_endpoint,
   dpop_key, access_token, refresh_token, version, state, ended_reason, lease_owner, lease_until, sent_until,
-  created_at, used_at, refreshed_at, access_expires_at, refresh_expires_at, revoke_tries`
+  created_at, used_at, refreshed_at, access_expires_at, refresh_expires_at, revoke_tries, paused`
 
-// scanSession reads sessionColumns, secrets still sealed; client.ErrNotFound
-// when there is no row.
-func scanSession(scanned *sql.Row) (*sessionRow, error) {
+// scanSession reads sessionColumns and more after them, secrets still sealed;
+// client.ErrNotFound when there is no row.
+func scanSession(scanned *sql.Row, more ...any) (*sessionRow, error) {
 	var (
 		r                                              sessionRow
 		leaseUntil, sentUntil                          int64
 		created, used, refreshed, access, refreshUntil int64
 	)
 	d := &r.data
-	err := scanned.Scan(&d.ID, &d.DID, &d.Issuer, &d.PDS, &d.ClientID, &d.KeyID, &d.Scope, &d.TokenEndpoint,
+	err := scanned.Scan(append([]any{&d.ID, &d.DID, &d.Issuer, &d.PDS, &d.ClientID, &d.KeyID, &d.Scope, &d.TokenEndpoint,
 		&d.RevocationEndpoint, &r.dpopKey, &r.accessToken, &r.refreshToken, &d.Version, &r.state, &r.endedReason,
-		&d.LeaseOwner, &leaseUntil, &sentUntil, &created, &used, &refreshed, &access, &refreshUntil, &r.revokeTries)
+		&d.LeaseOwner, &leaseUntil, &sentUntil, &created, &used, &refreshed, &access, &refreshUntil, &r.revokeTries,
+		&r.paused}, more...)...)
 	if isNoRows(err) {
 		return nil, client.ErrNotFound
 	}

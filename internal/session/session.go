@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/atoll-social/atoll/internal/keyring"
@@ -33,6 +34,10 @@ type Config struct {
 	Logger *slog.Logger
 	// Now is the clock of stored times and expiry; nil means time.Now.
 	Now func() time.Time
+	// ClientID is the OAuth client that this instance is today, as servers see
+	// it. Sessions that were given to another one, or whose client key is
+	// withdrawn, are then asked to sign in again (S46). Empty: not judged.
+	ClientID string
 	// DeviceLife is how long a device stays signed in without being used;
 	// zero means DefaultDeviceLife. Cookies must be made with the same value.
 	DeviceLife time.Duration
@@ -46,6 +51,12 @@ type Manager struct {
 	log  *slog.Logger
 	now  func() time.Time
 	life time.Duration
+
+	clientID    string
+	subscribers struct {
+		sync.Mutex
+		list []*func(Event) // replaced, never changed
+	}
 	// ended wakes the Revoker of this process; one pending wake-up is enough.
 	ended chan struct{}
 }
@@ -60,7 +71,7 @@ func New(cfg Config) (*Manager, error) {
 	}
 	m := &Manager{
 		db: cfg.DB, ring: cfg.Ring, log: cfg.Logger.With("component", "session"),
-		now: cfg.Now, life: cfg.DeviceLife, ended: make(chan struct{}, 1),
+		now: cfg.Now, life: cfg.DeviceLife, clientID: cfg.ClientID, ended: make(chan struct{}, 1),
 	}
 	if m.now == nil {
 		m.now = time.Now

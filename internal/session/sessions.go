@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
-
-	"github.com/bluesky-social/indigo/atproto/syntax"
+	"strings"
 
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/oauth/client"
@@ -18,23 +16,69 @@ const stateLive = "live"
 
 var _ client.SessionStore = (*Manager)(nil)
 
-// Get returns a live session; it is one read. The error wraps
-// client.ErrNotFound when there is none, or when it has ended, and
-// keyring.ErrTampered or keyring.ErrUnknownKey when it does not open.
+// Get returns a live session; it is one read. The error is a *SignInAgainError,
+// which is client.ErrNotFound, when the session is over or can no longer be
+// used, and wraps client.ErrNotFound when there is none. It is a *PausedError
+// while the account is not active at its server: the session is to be kept, and
+// not to be used. keyring.ErrUnknownKey: the operator has taken a master key
+// away that is still needed; it comes back with the key.
 func (m *Manager) Get(ctx context.Context, id string) (*client.SessionData, error) {
-	row, err := scanSession(m.db.Read().QueryRowContext(ctx,
-		`SELECT `+sessionColumns+` FROM oauth_session WHERE id = $1`, id))
+	data, err := m.get(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("read session %s: %w", id, err)
 	}
-	if row.state != stateLive {
-		return nil, fmt.Errorf("read session %s, over (%s): %w", id, row.endedReason, client.ErrNotFound)
-	}
-	if err := m.open(row); err != nil {
-		return nil, fmt.Errorf("read session %s: %w", id, err)
-	}
-	return &row.data, nil
+	return data, nil
 }
+
+func (m *Manager) get(ctx context.Context, id string) (*client.SessionData, error) {
+	var fits bool
+	row, err := scanSession(m.db.Read().QueryRowContext(ctx,
+		`SELECT `+sessionColumns+`, `+keyFits+` FROM oauth_session s WHERE s.id = $1`, id), &fits)
+	if err != nil {
+		return nil, err
+	}
+	d := &row.data
+	if why, ok := m.usable(row.state, row.endedReason, d.ClientID, fits); !ok {
+		return nil, &SignInAgainError{DID: d.DID, Reason: why}
+	}
+	if row.paused != "" {
+		return nil, &PausedError{DID: d.DID, Reason: row.paused}
+	}
+	err = m.open(row)
+	if errors.Is(err, errUnreadable) {
+		// It will never open again: this is a session that can no longer be used.
+		if ending := m.Delete(ctx, id, ReasonUnreadable); ending != nil {
+			return nil, errors.Join(err, ending)
+		}
+		return nil, fmt.Errorf("%w: %w", &SignInAgainError{DID: d.DID, Reason: ReasonUnreadable}, err)
+	}
+	return d, err
+}
+
+// keyFits tells of a session s whether the client key that it is pinned to is
+// still published.
+const keyFits = `(s.key_id = '' OR EXISTS (SELECT 1 FROM signing_key k WHERE k.kid = s.key_id AND k.withdrawn_at = 0))`
+
+// usable tells whether a session can be used by what this instance is today
+// (S46), or why not. Nothing is written for that: an instance that was started
+// with a wrong address for an hour has lost nobody's session.
+func (m *Manager) usable(state string, ended Reason, clientID string, keyFits bool) (why Reason, ok bool) {
+	switch {
+	case state != stateLive:
+		return ended, false
+	case m.clientID == "" || clientID == m.clientID && keyFits:
+		return "", true
+	case clientID == m.clientID:
+		return client.ReasonKeyWithdrawn, false
+	case isLoopback(clientID) && isLoopback(m.clientID):
+		// The ids of development clients hold their port and scopes. Each
+		// session is used in the name of its own.
+		return "", true
+	}
+	return ReasonClient, false
+}
+
+func isLoopback(clientID string) bool { return strings.HasPrefix(clientID, client.LoopbackID) }
 
 // Save writes s if the stored version is still s.Version, and raises both;
 // version 0 adds a session that belongs to no device. UsedAt is moved forward
@@ -44,11 +88,11 @@ func (m *Manager) Save(ctx context.Context, s *client.SessionData) error {
 	if err != nil {
 		return fmt.Errorf("save session %s: %w", s.ID, err)
 	}
-	err = m.db.Tx(ctx, func(tx *store.Tx) error {
+	err = m.change(ctx, func(tx *change) error {
 		if s.Version == 0 {
-			return insertSession(ctx, tx, row)
+			return insertSession(ctx, tx.Tx, row)
 		}
-		return updateSession(ctx, tx, row)
+		return tx.updateSession(ctx, row)
 	})
 	if err != nil {
 		return fmt.Errorf("save session %s: %w", s.ID, err)
@@ -56,67 +100,6 @@ func (m *Manager) Save(ctx context.Context, s *client.SessionData) error {
 	s.Version++
 	return nil
 }
-
-// Delete ends a session that ended by itself: its tokens are gone at once. Its
-// account stays on the device, without profile data, and asks for a new sign-in
-// (S34). For endings that a member wants see SignOut.
-func (m *Manager) Delete(ctx context.Context, id string, why Reason) error {
-	now := m.now()
-	err := m.db.Tx(ctx, func(tx *store.Tx) error {
-		var did syntax.DID
-		err := tx.QueryRowContext(ctx, `
-UPDATE oauth_session SET state = 'ended', ended_reason = $1, ended_at = $2, version = version + 1,
-       access_token = $3, refresh_token = $3, dpop_key = $3, lease_owner = '', lease_until = 0, sent_until = 0
-WHERE id = $4 AND state = 'live' RETURNING did`, string(why), store.Micros(now), []byte{}, id).Scan(&did)
-		if isNoRows(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return forgetEnded(ctx, tx, did, id, why, now)
-	})
-	if err != nil {
-		return fmt.Errorf("end session %s: %w", id, err)
-	}
-	return nil
-}
-
-// forgetEnded removes what was shown of an account whose session has ended, and
-// the session itself where no device waits for a new sign-in.
-func forgetEnded(ctx context.Context, tx *store.Tx, did syntax.DID, id string, why Reason, now time.Time) error {
-	if _, err := tx.ExecContext(ctx, `UPDATE device_account SET handle = '' WHERE session_id = $1`, id); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, `
-DELETE FROM oauth_session WHERE id = $1
-AND NOT EXISTS (SELECT 1 FROM device_account a WHERE a.session_id = oauth_session.id)`, id); err != nil {
-		return err
-	}
-	return record(ctx, tx, Entry{Kind: KindSessionEnded, DID: did, SessionID: id, Detail: string(why)}, now)
-}
-
-// endSession ends a session for good on our side. Its tokens are kept until the
-// Revoker has told the server; one that had ended by itself has none and goes.
-// The version grows, so that a refresh which is under way cannot bring it back.
-func endSession(ctx context.Context, tx *store.Tx, id string, reason Reason, now time.Time) error {
-	if _, err := tx.ExecContext(ctx, `DELETE FROM oauth_session WHERE id = $1 AND state = 'ended'`, id); err != nil {
-		return err
-	}
-	_, err := tx.ExecContext(ctx, endQuery+`id = $3 AND state = 'live'`, string(reason), store.Micros(now), id)
-	return err
-}
-
-// endAllSessions ends every live session of did, with a device or without.
-func endAllSessions(ctx context.Context, tx *store.Tx, did syntax.DID, reason Reason, now time.Time) error {
-	_, err := tx.ExecContext(ctx, endQuery+`did = $3 AND state = 'live'`, string(reason), store.Micros(now), did.String())
-	return err
-}
-
-const endQuery = `
-UPDATE oauth_session SET state = 'revoking', ended_reason = $1, ended_at = $2, version = version + 1,
-       lease_owner = '', lease_until = 0, revoke_tries = 0, revoke_after = $2
-WHERE `
 
 // insertSession adds a session; client.ErrConflict when its id is taken.
 func insertSession(ctx context.Context, tx *store.Tx, r *sessionRow) error {
@@ -134,9 +117,20 @@ ON CONFLICT (id) DO NOTHING`,
 	return oneRow(res, err, client.ErrConflict)
 }
 
-// updateSession replaces a live session of the same version.
-func updateSession(ctx context.Context, tx *store.Tx, r *sessionRow) error {
+// updateSession replaces a live session of the same version. A paused one can be
+// replaced too: a refresh that was under way must not lose its tokens.
+func (tx *change) updateSession(ctx context.Context, r *sessionRow) error {
 	d := &r.data
+	var before sessionRow
+	var refreshed int64
+	err := tx.QueryRowContext(ctx, `SELECT pds, scope, refreshed_at FROM oauth_session WHERE id = $1`, d.ID).
+		Scan(&before.data.PDS, &before.data.Scope, &refreshed)
+	if isNoRows(err) {
+		return client.ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
 	res, err := tx.ExecContext(ctx, `
 UPDATE oauth_session SET issuer = $3, pds = $4, client_id = $5, key_id = $6, scope = $7, token_endpoint = $8,
   revocation_endpoint = $9, dpop_key = $10, access_token = $11, refresh_token = $12, version = version + 1,
@@ -148,11 +142,20 @@ WHERE id = $1 AND version = $2 AND state = 'live'`,
 		r.dpopKey, r.accessToken, r.refreshToken, d.LeaseOwner, store.Micros(d.LeaseUntil), store.Micros(d.SentUntil),
 		store.Micros(d.CreatedAt), store.Micros(d.UsedAt), store.Micros(d.RefreshedAt),
 		store.Micros(d.AccessExpiresAt), store.Micros(d.RefreshExpiresAt))
-	if err := oneRow(res, err, client.ErrConflict); !errors.Is(err, client.ErrConflict) {
+	if err := oneRow(res, err, client.ErrConflict); errors.Is(err, client.ErrConflict) {
+		return tx.whyNotUpdated(ctx, d.ID)
+	} else if err != nil {
 		return err
 	}
+	// What was read before is what was replaced: the version has not moved.
+	before.data.RefreshedAt = store.FromMicros(refreshed)
+	return tx.updated(ctx, &before.data, d)
+}
+
+// whyNotUpdated tells a session that is over from one that somebody else has saved.
+func (tx *change) whyNotUpdated(ctx context.Context, id string) error {
 	var state string
-	err = tx.QueryRowContext(ctx, `SELECT state FROM oauth_session WHERE id = $1`, d.ID).Scan(&state)
+	err := tx.QueryRowContext(ctx, `SELECT state FROM oauth_session WHERE id = $1`, id).Scan(&state)
 	if isNoRows(err) || (err == nil && state != stateLive) {
 		return client.ErrNotFound
 	}
@@ -160,4 +163,23 @@ WHERE id = $1 AND version = $2 AND state = 'live'`,
 		return err
 	}
 	return client.ErrConflict
+}
+
+// updated says what a save has changed. Saves that only take or give back the
+// lease change nothing that anybody else wants to know.
+func (tx *change) updated(ctx context.Context, before, d *client.SessionData) error {
+	refreshed := !before.RefreshedAt.Equal(d.RefreshedAt)
+	if refreshed {
+		if err := tx.record(ctx, Entry{Kind: KindRefreshed, DID: d.DID, SessionID: d.ID, Detail: d.Issuer}); err != nil {
+			return err
+		}
+	}
+	if refreshed || before.Scope != d.Scope {
+		tx.happened(EventUpdated, d.ID, d.DID, "")
+	}
+	if before.PDS == d.PDS {
+		return nil
+	}
+	tx.happened(EventMoved, d.ID, d.DID, "")
+	return tx.record(ctx, Entry{Kind: KindMoved, DID: d.DID, SessionID: d.ID, Detail: d.PDS})
 }

@@ -47,7 +47,6 @@ type SignedIn struct {
 // dead already joins nothing: of two tabs that come back at the same instant
 // each gets a device of its own (S21). Error for people: ErrTooManyAccounts.
 func (m *Manager) SignIn(ctx context.Context, in SignIn) (SignedIn, error) {
-	now := m.now()
 	token, hash := newToken()
 	row, err := m.seal(in.Session)
 	if err != nil {
@@ -55,19 +54,19 @@ func (m *Manager) SignIn(ctx context.Context, in SignIn) (SignedIn, error) {
 	}
 	newID := rand.Text()
 	var out SignedIn
-	err = m.db.Tx(ctx, func(tx *store.Tx) error {
+	err = m.change(ctx, func(tx *change) error {
 		out = SignedIn{Token: token}
-		if out.DeviceID, err = m.placeDevice(ctx, tx, newID, hash, in, now); err != nil {
+		if out.DeviceID, err = m.placeDevice(ctx, tx.Tx, newID, hash, in, tx.now); err != nil {
 			return err
 		}
-		if out.Replaced, err = placeAccount(ctx, tx, out.DeviceID, in, now); err != nil {
+		if out.Replaced, err = tx.placeAccount(ctx, out.DeviceID, in); err != nil {
 			return err
 		}
-		if err := insertSession(ctx, tx, row); err != nil {
+		if err := insertSession(ctx, tx.Tx, row); err != nil {
 			return err
 		}
-		return record(ctx, tx, Entry{Kind: KindSignIn, DID: in.Session.DID, DeviceID: out.DeviceID,
-			SessionID: in.Session.ID, Origin: Origin(in.Addr), Detail: in.Session.Issuer}, now)
+		return tx.record(ctx, Entry{Kind: KindSignIn, DID: in.Session.DID, DeviceID: out.DeviceID,
+			SessionID: in.Session.ID, Origin: Origin(in.Addr), Detail: in.Session.Issuer})
 	})
 	if err != nil {
 		return SignedIn{}, fmt.Errorf("sign %s in: %w", in.Session.DID, err)
@@ -135,7 +134,7 @@ VALUES ($1, $2, 1, $3, $4, $5, $6, $6, $7)`,
 
 // placeAccount points the device's account at the new session and ends the one
 // that it had before.
-func placeAccount(ctx context.Context, tx *store.Tx, deviceID string, in SignIn, now time.Time) (replaced string, err error) {
+func (tx *change) placeAccount(ctx context.Context, deviceID string, in SignIn) (replaced string, err error) {
 	err = tx.QueryRowContext(ctx, `SELECT session_id FROM device_account WHERE device_id = $1 AND did = $2`,
 		deviceID, in.Session.DID.String()).Scan(&replaced)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -146,9 +145,13 @@ INSERT INTO device_account (device_id, did, session_id, position, handle, signed
 VALUES ($1, $2, $3, (SELECT COALESCE(max(position), 0) + 1 FROM device_account WHERE device_id = $1), $4, $5)
 ON CONFLICT (device_id, did) DO UPDATE
 SET session_id = excluded.session_id, handle = excluded.handle, signed_in_at = excluded.signed_in_at`,
-		deviceID, in.Session.DID.String(), in.Session.ID, in.Handle.String(), store.Micros(now))
+		deviceID, in.Session.DID.String(), in.Session.ID, in.Handle.String(), store.Micros(tx.now))
 	if err != nil || replaced == "" {
 		return replaced, err
 	}
-	return replaced, endSession(ctx, tx, replaced, ReasonReplaced, now)
+	ended, err := tx.endSession(ctx, replaced, ReasonReplaced)
+	if err != nil {
+		return replaced, err
+	}
+	return replaced, tx.recordEnded(ctx, ended, ReasonReplaced)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -54,7 +53,7 @@ AND EXISTS (SELECT 1 FROM device_account a WHERE a.device_id = device.id AND a.d
 // members' servers, which the Revoker does afterwards. Errors: ErrSignedOut,
 // ErrNotHere.
 func (m *Manager) SignOut(ctx context.Context, token keyring.Secret, did syntax.DID) (keyring.Secret, error) {
-	next, err := m.signOut(ctx, token, "", func(ctx context.Context, tx *store.Tx, deviceID string, now time.Time) error {
+	next, err := m.signOut(ctx, token, "", func(ctx context.Context, tx *change, deviceID string) error {
 		dids := []syntax.DID{did}
 		if did == "" {
 			var err error
@@ -63,7 +62,7 @@ func (m *Manager) SignOut(ctx context.Context, token keyring.Secret, did syntax.
 			}
 		}
 		for _, d := range dids {
-			if err := removeAccount(ctx, tx, deviceID, d, KindSignOut, now); err != nil {
+			if err := tx.removeAccount(ctx, deviceID, d, KindSignOut); err != nil {
 				return err
 			}
 		}
@@ -80,8 +79,8 @@ func (m *Manager) SignOut(ctx context.Context, token keyring.Secret, did syntax.
 // value that is returned (empty when nobody is left). Errors: ErrSignedOut;
 // ErrNotHere when did is not signed in on this device.
 func (m *Manager) SignOutEverywhere(ctx context.Context, token keyring.Secret, did syntax.DID) (keyring.Secret, error) {
-	next, err := m.signOut(ctx, token, did, func(ctx context.Context, tx *store.Tx, deviceID string, now time.Time) error {
-		if err := removeAccount(ctx, tx, deviceID, did, KindEverywhere, now); err != nil {
+	next, err := m.signOut(ctx, token, did, func(ctx context.Context, tx *change, deviceID string) error {
+		if err := tx.removeAccount(ctx, deviceID, did, KindEverywhere); err != nil {
 			return err
 		}
 		others, err := devicesOf(ctx, tx, did)
@@ -89,12 +88,16 @@ func (m *Manager) SignOutEverywhere(ctx context.Context, token keyring.Secret, d
 			return err
 		}
 		for _, id := range others {
-			err := endOnDevice(ctx, tx, id, did, KindEverywhere, now)
+			err := tx.endOnDevice(ctx, id, did, KindEverywhere)
 			if err != nil && !errors.Is(err, ErrNotHere) {
 				return err
 			}
 		}
-		return endAllSessions(ctx, tx, did, ReasonSignedOut, now)
+		rest, err := tx.revoke(ctx, ReasonSignedOut, `did = $4`, did.String()) // those without a device
+		if err != nil {
+			return err
+		}
+		return tx.recordEnded(ctx, rest, ReasonSignedOut)
 	})
 	if err != nil {
 		return keyring.Secret{}, fmt.Errorf("sign %s out everywhere: %w", did, err)
@@ -108,9 +111,8 @@ func (m *Manager) SignOutEverywhere(ctx context.Context, token keyring.Secret, d
 // there is no such device. To end the present device use SignOut, which also
 // changes its cookie.
 func (m *Manager) EndDevice(ctx context.Context, did syntax.DID, deviceID string) error {
-	now := m.now()
-	err := m.db.Tx(ctx, func(tx *store.Tx) error {
-		return endOnDevice(ctx, tx, deviceID, did, KindDeviceEnded, now)
+	err := m.change(ctx, func(tx *change) error {
+		return tx.endOnDevice(ctx, deviceID, did, KindDeviceEnded)
 	})
 	if err != nil {
 		return fmt.Errorf("end %s on device %s: %w", did, deviceID, err)
@@ -122,26 +124,25 @@ func (m *Manager) EndDevice(ctx context.Context, did syntax.DID, deviceID string
 // signOut changes the token of the device, lets remove take accounts from it,
 // and settles what is left. Every device of all, where given, is locked first.
 func (m *Manager) signOut(ctx context.Context, old keyring.Secret, all syntax.DID,
-	remove func(ctx context.Context, tx *store.Tx, deviceID string, now time.Time) error) (keyring.Secret, error) {
-	now := m.now()
+	remove func(ctx context.Context, tx *change, deviceID string) error) (keyring.Secret, error) {
 	token, hash := newToken()
 	var next keyring.Secret
-	err := m.db.Tx(ctx, func(tx *store.Tx) error {
+	err := m.change(ctx, func(tx *change) error {
 		next = keyring.Secret{}
-		if err := lockDevices(ctx, tx, all); err != nil {
+		if err := lockDevices(ctx, tx.Tx, all); err != nil {
 			return err
 		}
-		id, known, err := rotateToken(ctx, tx, old, hash, now)
+		id, known, err := rotateToken(ctx, tx.Tx, old, hash, tx.now)
 		if err != nil {
 			return err
 		}
 		if !known {
 			return ErrSignedOut
 		}
-		if err := remove(ctx, tx, id, now); err != nil {
+		if err := remove(ctx, tx, id); err != nil {
 			return err
 		}
-		left, err := settleDevice(ctx, tx, id)
+		left, err := settleDevice(ctx, tx.Tx, id)
 		if left {
 			next = token
 		}
@@ -180,19 +181,19 @@ func lockDevice(ctx context.Context, tx *store.Tx, id string) error {
 }
 
 // endOnDevice takes did off a device without its cookie.
-func endOnDevice(ctx context.Context, tx *store.Tx, deviceID string, did syntax.DID, kind Kind, now time.Time) error {
-	if err := lockDevice(ctx, tx, deviceID); err != nil {
+func (tx *change) endOnDevice(ctx context.Context, deviceID string, did syntax.DID, kind Kind) error {
+	if err := lockDevice(ctx, tx.Tx, deviceID); err != nil {
 		return err
 	}
-	if err := removeAccount(ctx, tx, deviceID, did, kind, now); err != nil {
+	if err := tx.removeAccount(ctx, deviceID, did, kind); err != nil {
 		return err
 	}
-	_, err := settleDevice(ctx, tx, deviceID)
+	_, err := settleDevice(ctx, tx.Tx, deviceID)
 	return err
 }
 
 // removeAccount takes one account off a device and ends its session.
-func removeAccount(ctx context.Context, tx *store.Tx, deviceID string, did syntax.DID, kind Kind, now time.Time) error {
+func (tx *change) removeAccount(ctx context.Context, deviceID string, did syntax.DID, kind Kind) error {
 	var sessionID string
 	err := tx.QueryRowContext(ctx, `DELETE FROM device_account WHERE device_id = $1 AND did = $2 RETURNING session_id`,
 		deviceID, did.String()).Scan(&sessionID)
@@ -202,10 +203,10 @@ func removeAccount(ctx context.Context, tx *store.Tx, deviceID string, did synta
 	if err != nil {
 		return err
 	}
-	if err := endSession(ctx, tx, sessionID, ReasonSignedOut, now); err != nil {
+	if _, err := tx.endSession(ctx, sessionID, ReasonSignedOut); err != nil {
 		return err
 	}
-	return record(ctx, tx, Entry{Kind: kind, DID: did, DeviceID: deviceID, SessionID: sessionID}, now)
+	return tx.record(ctx, Entry{Kind: kind, DID: did, DeviceID: deviceID, SessionID: sessionID})
 }
 
 // settleDevice deletes a device that has lost its last account, and gives one
