@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"net/http"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -54,11 +55,29 @@ func TestDocumentsOfADevelopmentClient(t *testing.T) {
 	}
 }
 
-// H9: the instance's DID document, as others verify it.
+// S1–S3 and H9: the documents of a public instance, as servers and other
+// instances read them.
 func TestDocumentsOfAPublicInstance(t *testing.T) {
 	t.Parallel()
-	doc := ok(identity.NewInstanceDocument("https://atoll-tests.net"))(t)
-	s := newSite(t, func(c *Config) { c.Document = doc })
+	const origin = "https://atoll-tests.net"
+	doc := ok(identity.NewInstanceDocument(origin))(t)
+	keys := ok(client.NewKeySet(ok(client.NewSigningKey())(t), ok(client.NewSigningKey())(t)))(t)
+	c := ok(client.New(client.Config{ClientID: origin + "/oauth-client-metadata.json", RedirectURIs: []string{origin + "/oauth/callback"},
+		Scope: "atproto", Keys: keys, HTTP: http.DefaultClient, Directory: directory{}}))(t)
+	s := newSite(t, func(cfg *Config) { cfg.Document, cfg.Client, cfg.Origin = doc, c, origin })
+
+	var metadata client.Metadata
+	s.browser(t).get("/oauth-client-metadata.json").document(200, &metadata)
+	if metadata.ClientID != origin+"/oauth-client-metadata.json" || metadata.JWKSURI != origin+"/oauth/jwks.json" {
+		t.Errorf("client_id %q, jwks_uri %q: they are not the addresses of the documents", metadata.ClientID, metadata.JWKSURI)
+	}
+	var published struct{ Keys []map[string]any }
+	s.browser(t).get("/oauth/jwks.json").document(200, &published)
+	for i, id := range keys.IDs() {
+		if published.Keys[i]["kid"] != id || published.Keys[i]["d"] != nil {
+			t.Errorf("key %d is %v, want the public half of %s", i, published.Keys[i], id)
+		}
+	}
 	var got identity.InstanceDocument
 	a := s.browser(t).get("/.well-known/did.json")
 	a.document(200, &got)

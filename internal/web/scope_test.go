@@ -35,3 +35,15 @@ func TestPermissionsInWords(t *testing.T) {
 		t.Errorf("permissions says things twice (-want +got):\n%s", diff)
 	}
 }
+
+// Whatever a server grants is named in some way.
+func FuzzPermissions(f *testing.F) {
+	for _, scope := range []string{"atproto", "repo:a.b.c?action=create", "repo?collection=x", "blob:*/*", "rpc?lxm=a&aud=b", "::??&&=", "repo:?action="} {
+		f.Add(scope)
+	}
+	f.Fuzz(func(t *testing.T, scope string) {
+		if permission(scope) == "" {
+			t.Errorf("permission(%q) says nothing", scope)
+		}
+	})
+}
