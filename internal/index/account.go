@@ -298,17 +298,6 @@ func (x *Index) postpone(ctx context.Context, tx *store.Tx, u Unresolved, wait t
 	return err
 }
 
-// UnresolvedCount counts accounts that wait to be resolved, now or later.
-func (x *Index) UnresolvedCount(ctx context.Context) (int64, error) {
-	var n int64
-	err := x.db.Read().QueryRowContext(ctx,
-		`SELECT count(*) FROM account WHERE resolve_due IS NOT NULL`).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("count unresolved accounts: %w", err)
-	}
-	return n, nil
-}
-
 // each runs scan for every row and closes them.
 func each(rows *sql.Rows, scan func() error) error {
 	defer rows.Close()

@@ -112,6 +112,17 @@ func unresolved(t *testing.T, x *Index) []Unresolved {
 	return list
 }
 
+// waiting counts accounts that are to be resolved, now or later.
+func waiting(t *testing.T, x *Index) int {
+	t.Helper()
+	var n int
+	err := x.db.Read().QueryRowContext(t.Context(), `SELECT count(*) FROM account WHERE resolve_due IS NOT NULL`).Scan(&n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // TestUnresolved holds S41's memory: authors and communities nobody has seen
 // before are due at once, and stay due until they are answered.
 func TestUnresolved(t *testing.T) {
@@ -137,8 +148,8 @@ func TestUnresolved(t *testing.T) {
 		if left := unresolved(t, x); len(left) != 0 {
 			t.Errorf("still due: %v", left)
 		}
-		if n, err := x.UnresolvedCount(t.Context()); n != 1 || err != nil {
-			t.Errorf("%d waiting, %v; want 1", n, err)
+		if n := waiting(t, x); n != 1 {
+			t.Errorf("%d waiting, want 1", n)
 		}
 		if got := titles(t, x); got != 0 {
 			t.Errorf("%d posts of a suspended account", got)
@@ -163,8 +174,8 @@ func TestIdentityEventWhileResolving(t *testing.T) {
 		if err := x.Resolve(t.Context(), due[0], Answer{Identity: Identity{Handle: "old.example.com"}}); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := x.UnresolvedCount(t.Context()); n != 1 || err != nil {
-			t.Errorf("%d waiting, %v; want 1", n, err)
+		if n := waiting(t, x); n != 1 {
+			t.Errorf("%d waiting, want 1", n)
 		}
 	})
 }
@@ -248,8 +259,8 @@ func TestUncheckedHandle(t *testing.T) {
 		if handle != "alice.example.com" || pds != "https://new.example.com" || err != nil {
 			t.Errorf("handle %q, PDS %q, %v", handle, pds, err)
 		}
-		if n, err := x.UnresolvedCount(t.Context()); n != 1 || err != nil {
-			t.Errorf("%d waiting, %v; want 1", n, err)
+		if n := waiting(t, x); n != 1 {
+			t.Errorf("%d waiting, want 1", n)
 		}
 	})
 }

@@ -82,15 +82,6 @@ func kindOf(collection syntax.NSID) (kind, bool) {
 	return kind{}, false
 }
 
-// Collections lists the record types that are indexed, to ask streams for.
-func Collections() []syntax.NSID {
-	var out []syntax.NSID
-	for _, k := range kinds() {
-		out = append(out, k.nsid)
-	}
-	return out
-}
-
 // Indexes reports whether records of this collection are indexed.
 func Indexes(collection syntax.NSID) bool {
 	_, ok := kindOf(collection)
