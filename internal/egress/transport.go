@@ -204,7 +204,7 @@ func (b *cappedBody) Read(p []byte) (int, error) {
 		}
 		b.left -= int64(n)
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		b.finish(nil)
 	} else if err != nil {
 		b.finish(err)

@@ -145,7 +145,7 @@ func makeFolder(dir string) error {
 	// The new folder must survive a loss of power like what will be in it.
 	parent, err := os.Open(filepath.Dir(dir))
 	if err != nil {
-		return nil // not ours to read; most file systems need no help here
+		return nil //nolint:nilerr // not ours to read; most file systems need no help here
 	}
 	return errors.Join(parent.Sync(), parent.Close())
 }

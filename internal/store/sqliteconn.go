@@ -126,7 +126,7 @@ func (c *sqliteConn) statement(ctx context.Context, query string) (innerStmt, er
 		return stmt, nil
 	}
 	if !worthKeeping(query) {
-		return nil, nil
+		return nil, nil //nolint:nilnil // documented: nil means "run it as it is"
 	}
 	prepared, err := c.innerConn.PrepareContext(ctx, inSQLite(query))
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
-	"time"
 )
 
 const redacted = "[redacted]"
@@ -103,7 +102,7 @@ func cleanAny(v any) (clean slog.Value) {
 			return slog.StringValue(fmt.Sprintf("!ERROR in %T", v))
 		}
 		return slog.StringValue(Redact(string(text)))
-	case bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64, time.Time:
+	case bool, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64:
 		return slog.AnyValue(v)
 	}
 	return cleanStructure(v)
