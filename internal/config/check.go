@@ -20,6 +20,9 @@ func check(c *Config) []Problem {
 	checkServing(c, say)
 	checkStorage(c, say)
 	checkNetwork(c, say)
+	if c.Retention.AuditDays > maxRetention {
+		say("retention.audit", "is %d days; %d are the most", c.Retention.AuditDays, maxRetention)
+	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
 		say("log_level", "is %q; there are debug, info, warn and error", c.LogLevel)
 	}
@@ -28,6 +31,9 @@ func check(c *Config) []Problem {
 	}
 	return problems
 }
+
+// maxRetention is a hundred years, in days: more is a slip of the finger.
+const maxRetention = 36_525
 
 type sayFunc func(key, format string, args ...any)
 

@@ -32,7 +32,8 @@ type Config struct {
 	LogLevel  string // debug, info, warn, error
 	LogFormat string // text, json
 
-	Limits Limits
+	Limits    Limits
+	Retention Retention
 
 	origins map[string]origin
 }
@@ -42,6 +43,11 @@ type Limits struct {
 	SignInsPerMinute  int // begun sign-ins, per address (IPv6: per /64)
 	RequestsPerMinute int // everything else, per address
 	WritesPerMinute   int // records written through Atoll, per account
+}
+
+// Retention says how long things are kept that nobody asks to have removed.
+type Retention struct {
+	AuditDays int // rows of the audit trail
 }
 
 // Source is a stream of the network to listen to.
@@ -89,6 +95,7 @@ func Default() *Config {
 		LogLevel:  "info",
 		LogFormat: "text",
 		Limits:    Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60},
+		Retention: Retention{AuditDays: 90},
 		origins:   map[string]origin{},
 	}
 }

@@ -42,6 +42,9 @@ func TestDefaultsAreADevelopmentClientOnThisMachine(t *testing.T) {
 	if err != nil || len(warnings) > 0 {
 		t.Fatalf("Load without settings: %v, warnings %v", err, warnings)
 	}
+	if c.Retention.AuditDays != 90 {
+		t.Errorf("the audit trail is kept for %d days, want 90", c.Retention.AuditDays)
+	}
 	if c.PublicURL != "" || c.Listen != "127.0.0.1:8080" || c.Dev || !c.SQLite() || !c.Has(config.RoleWeb) || !c.Has(config.RoleIngest) {
 		t.Errorf("defaults are not a development client with SQLite and all roles: %+v", c)
 	}
@@ -77,6 +80,8 @@ kind = "repos"
 url = "https://relay.atoll-tests.net"
 [limits]
 sign_ins_per_minute = 7
+[retention]
+audit = 365
 `, nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -94,8 +99,8 @@ sign_ins_per_minute = 7
 	if diff := cmp.Diff(want, c.Sources); diff != "" {
 		t.Errorf("sources (-want +got):\n%s", diff)
 	}
-	if c.Has(config.RoleIngest) || c.Limits.SignInsPerMinute != 7 {
-		t.Errorf("roles %v, limits %+v", c.Roles, c.Limits)
+	if c.Has(config.RoleIngest) || c.Limits.SignInsPerMinute != 7 || c.Retention.AuditDays != 365 {
+		t.Errorf("roles %v, limits %+v, retention %+v", c.Roles, c.Limits, c.Retention)
 	}
 }
 
@@ -157,6 +162,8 @@ func TestMistakesNameTheirSetting(t *testing.T) {
 		{"source with more", "source = [{kind = 'repos', url = 'https://a.net', extra = 1}]", nil, `unknown key "extra"`},
 		{"source twice", "source = [{kind = 'repos', url = 'https://a.net'},{kind = 'repos', url = 'https://a.net'}]", nil, "stands twice"},
 		{"limit of nothing", "[limits]\nwrites_per_minute = 0", nil, "limits.writes_per_minute: must be a whole number of at least 1"},
+		{"trail kept for no time", "[retention]\naudit = 0", nil, "retention.audit: must be a whole number of at least 1"},
+		{"trail kept for ever", "[retention]\naudit = 100000", nil, "retention.audit: is 100000 days; 36525 are the most"},
 		{"bad proxy", "trusted_proxies = ['proxy.example']", nil, "neither an address nor a range"},
 		{"bad role", "roles = ['webb']", nil, "is no role"},
 		{"no role", "roles = []", nil, "roles: is empty"},
