@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -33,8 +34,27 @@ type key struct {
 }
 
 // Ring is an ordered list of keys: the newest seals, all of them open. It is
-// immutable and safe for concurrent use. It prints as its key ids.
-type Ring struct{ keys []*key }
+// safe for concurrent use; the list changes as a whole, by Replace. It prints as
+// its key ids.
+type Ring struct{ held *atomic.Pointer[[]*key] }
+
+// list returns the keys, newest first.
+func (r Ring) list() []*key {
+	if r.held == nil {
+		return nil
+	}
+	return *r.held.Load()
+}
+
+func (r Ring) newest() *key { return r.list()[0] }
+
+// Replace puts the keys of other in the place of those that r holds, at once
+// and wherever r is used: an operator has added a key. What was derived from the
+// newest key before stays as it was.
+func (r *Ring) Replace(other *Ring) {
+	keys := other.list()
+	r.held.Store(&keys)
+}
 
 // Parse reads keys from text: one a line, the newest first, each the base64 of
 // 32 bytes. Blank lines and everything after '#' are ignored. Errors name the
@@ -43,7 +63,7 @@ func Parse(text string) (*Ring, error) {
 	if len(text) > maxText {
 		return nil, fmt.Errorf("the key list has %d bytes, more than %d: this is not a key list", len(text), maxText)
 	}
-	r := &Ring{}
+	var keys []*key
 	seen := map[[idSize]byte]int{}
 	number := 0
 	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
@@ -60,11 +80,13 @@ func Parse(text string) (*Ring, error) {
 			return nil, fmt.Errorf("line %d: the same key as line %d", number, first)
 		}
 		seen[k.id] = number
-		r.keys = append(r.keys, k)
+		keys = append(keys, k)
 	}
-	if len(r.keys) == 0 {
+	if len(keys) == 0 {
 		return nil, ErrNoKeys
 	}
+	r := &Ring{held: &atomic.Pointer[[]*key]{}}
+	r.held.Store(&keys)
 	return r, nil
 }
 
@@ -126,12 +148,13 @@ func Generate() (line string, err error) {
 
 // CurrentID returns the id of the newest key, 16 hexadecimal digits. An id says
 // nothing about its key and may be shown.
-func (r *Ring) CurrentID() string { return hex.EncodeToString(r.keys[0].id[:]) }
+func (r *Ring) CurrentID() string { id := r.newest().id; return hex.EncodeToString(id[:]) }
 
 // IDs returns the ids of all keys, newest first.
 func (r *Ring) IDs() []string {
-	ids := make([]string, len(r.keys))
-	for i, k := range r.keys {
+	keys := r.list()
+	ids := make([]string, len(keys))
+	for i, k := range keys {
 		ids[i] = hex.EncodeToString(k.id[:])
 	}
 	return ids
@@ -155,7 +178,7 @@ func (r *Ring) Derive(label string, size int) []byte {
 	if size < 1 {
 		panic(fmt.Sprintf("keyring: derive %d bytes", size))
 	}
-	out, err := hkdf.Key(sha256.New, r.keys[0].master, nil, "atoll derive v1 "+label, size)
+	out, err := hkdf.Key(sha256.New, r.newest().master, nil, "atoll derive v1 "+label, size)
 	if err != nil {
 		panic(fmt.Sprintf("keyring: derive %d bytes: %v", size, err))
 	}

@@ -22,6 +22,9 @@ const (
 	idSize     = 8
 	headerSize = 1 + idSize + chacha20poly1305.NonceSizeX
 
+	// PrefixSize is how many bytes of a sealed value say which key sealed it.
+	PrefixSize = 1 + idSize
+
 	// Overhead is how many bytes longer a sealed value is than its plaintext.
 	Overhead = headerSize + chacha20poly1305.Overhead
 )
@@ -52,7 +55,7 @@ type Place struct{ Table, Column, Key string }
 
 // Seal encrypts plaintext under the newest key for the given place.
 func (r *Ring) Seal(plaintext []byte, at Place) ([]byte, error) {
-	k := r.keys[0]
+	k := r.newest()
 	sealed := make([]byte, headerSize, headerSize+len(plaintext)+chacha20poly1305.Overhead)
 	sealed[0] = version1
 	copy(sealed[1:], k.id[:])
@@ -69,7 +72,7 @@ func (r *Ring) Open(sealed []byte, at Place) ([]byte, error) {
 	if err := checkShape(sealed); err != nil {
 		return nil, fmt.Errorf("open %s.%s: %w", at.Table, at.Column, err)
 	}
-	for _, k := range r.keys {
+	for _, k := range r.list() {
 		if [idSize]byte(sealed[1:1+idSize]) != k.id {
 			continue
 		}
@@ -81,6 +84,13 @@ func (r *Ring) Open(sealed []byte, at Place) ([]byte, error) {
 		return plain, nil
 	}
 	return nil, fmt.Errorf("open %s.%s: %w", at.Table, at.Column, &UnknownKeyError{ID: idOf(sealed)})
+}
+
+// Prefix returns what every value begins with that is sealed with the newest
+// key. It says nothing about the key.
+func (r *Ring) Prefix() []byte {
+	id := r.newest().id
+	return append([]byte{version1}, id[:]...)
 }
 
 // SealedWith returns the id of the key that sealed the value, without opening
