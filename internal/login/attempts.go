@@ -107,9 +107,6 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 		if err := dropOldest(ctx, tx, hash, s.perPlace, `origin = $3`, own.Origin); err != nil || !sweep {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM login_attempt WHERE expires_at <= $1`, store.Micros(s.now())); err != nil {
-			return err
-		}
 		return dropOldest(ctx, tx, hash, s.pending, `state_hash <> $3`, []byte{})
 	})
 	if err != nil {

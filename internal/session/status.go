@@ -1,0 +1,92 @@
+package session
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/oauth/client"
+)
+
+// AccountStatus applies what the network says of an account: active, or why it
+// is not, in the words of com.atproto.sync.subscribeRepos#account. Sessions of
+// an account that is deactivated, suspended or taken down are paused: nothing is
+// written with them, and their tokens are kept for when it is active again. The
+// sessions of a deleted account end (S40). "desynchronized" and "throttled" are
+// about the host that says so, and change nothing. Saying the same twice does
+// nothing.
+func (m *Manager) AccountStatus(ctx context.Context, did syntax.DID, active bool, status string) error {
+	err := m.change(ctx, func(tx *change) error {
+		why, applies := inactive(active, status)
+		switch {
+		case !applies:
+			return nil
+		case why == ReasonDeleted:
+			_, err := tx.wipe(ctx, why, `did = $4`, did.String())
+			return err
+		}
+		return tx.pause(ctx, did, why)
+	})
+	if err != nil {
+		return fmt.Errorf("apply status %q of account %s: %w", status, did, err)
+	}
+	return nil
+}
+
+// inactive turns a status into the reason for pausing or ending; "" is active.
+// A status that nobody has heard of pauses: the account is not active.
+func inactive(active bool, status string) (why Reason, applies bool) {
+	if active {
+		return "", true
+	}
+	switch status {
+	case "desynchronized", "throttled":
+		return "", false
+	case "deleted":
+		return ReasonDeleted, true
+	case "suspended":
+		return ReasonSuspended, true
+	case "takendown":
+		return ReasonTakenDown, true
+	}
+	return client.ReasonDeactivated, true
+}
+
+// pause marks the live sessions of did, or takes the mark away.
+func (tx *change) pause(ctx context.Context, did syntax.DID, why Reason) error {
+	ids, err := list[string](ctx, tx,
+		`UPDATE oauth_session SET paused = $1 WHERE did = $2 AND state = 'live' AND paused <> $1 RETURNING id`,
+		string(why), did.String())
+	if err != nil {
+		return err
+	}
+	kind, event := KindPaused, EventPaused
+	if why == "" {
+		kind, event = KindResumed, EventResumed
+	}
+	for _, id := range ids {
+		tx.happened(event, id, did, why)
+		if err := tx.record(ctx, Entry{Kind: kind, DID: did, SessionID: id, Detail: string(why)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetHandle changes what is shown of an account wherever it is signed in (S39).
+// An empty handle shows none.
+func (m *Manager) SetHandle(ctx context.Context, did syntax.DID, handle syntax.Handle) error {
+	err := m.db.Tx(ctx, func(tx *store.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+UPDATE device_account SET handle = $1 WHERE did = $2 AND handle <> $1
+AND EXISTS (SELECT 1 FROM oauth_session s WHERE s.id = device_account.session_id AND s.state = 'live')`,
+			handle.String(), did.String())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("show handle %s of %s: %w", handle, did, err)
+	}
+	return nil
+}
