@@ -50,12 +50,13 @@ type Seams struct {
 type commands struct {
 	settingFlags
 
-	Serve   serveCommand   `cmd:"" help:"Run the server until it is told to stop (SIGTERM or Ctrl-C; twice stops at once)."`
-	Migrate migrateCommand `cmd:"" help:"Bring the database to this version's schema and exit. serve does the same by itself."`
-	Config  configCommand  `cmd:"" help:"Print the effective settings and where each came from, secrets hidden."`
-	Keys    keysCommand    `cmd:"" help:"Make, list and rotate keys."`
-	Doctor  doctorCommand  `cmd:"" help:"Check from outside what usually breaks and say how to mend it."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve    serveCommand    `cmd:"" help:"Run the server until it is told to stop (SIGTERM or Ctrl-C; twice stops at once)."`
+	Migrate  migrateCommand  `cmd:"" help:"Bring the database to this version's schema and exit. serve does the same by itself."`
+	Config   configCommand   `cmd:"" help:"Print the effective settings and where each came from, secrets hidden."`
+	Keys     keysCommand     `cmd:"" help:"Make, list, rotate and withdraw keys; seal the database with a new one."`
+	Sessions sessionsCommand `cmd:"" help:"List, show and revoke members' sessions."`
+	Doctor   doctorCommand   `cmd:"" help:"Check from outside what usually breaks and say how to mend it."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 // settingFlags are the settings that have a flag of their own; the rest go

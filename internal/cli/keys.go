@@ -12,6 +12,8 @@ import (
 type keysCommand struct {
 	Generate keysGenerate `cmd:"" help:"Make a key: secret prints a master key for secret_key and stores nothing; client publishes a key that rotate can pick."`
 	List     keysList     `cmd:"" help:"List the master keys by id, and the client keys with the sessions that use each."`
+	Withdraw keysWithdraw `cmd:"" help:"Take a client key out of what is published. The sessions that began with it end, which takes --yes."`
+	Reseal   keysReseal   `cmd:"" help:"Seal everything in the database with the first key of secret_key, so that the others can be removed. Nobody is signed out."`
 	Rotate   keysRotate   `cmd:"" help:"Let a new client key sign for new sessions. The old ones stay published for the sessions that began with them."`
 }
 
@@ -53,19 +55,26 @@ func (c keysRotate) Run(r *run) error {
 	return r.withKeys(func(k *admin.Keys) error { return k.Rotate(r.ctx, r.process.Stdout, lead) })
 }
 
+type keysWithdraw struct {
+	KID string `arg:"" name:"kid" help:"The client key, as list shows it."`
+	Yes bool   `help:"End the live sessions that began with the key."`
+}
+
+// Run withdraws a client key.
+func (c keysWithdraw) Run(r *run) error {
+	return r.withKeys(func(k *admin.Keys) error { return k.Withdraw(r.ctx, r.process.Stdout, c.KID, c.Yes) })
+}
+
+type keysReseal struct{}
+
+// Run seals everything with the newest master key.
+func (keysReseal) Run(r *run) error {
+	return r.withKeys(func(k *admin.Keys) error { return k.Seals.Reseal(r.ctx, r.process.Stdout) })
+}
+
 func (r *run) withKeys(do func(*admin.Keys) error) error {
-	settings, err := r.settings()
-	if err != nil {
-		return err
-	}
-	storage, logger, err := r.storage(settings)
-	if err != nil {
-		return err
-	}
-	defer storage.DB.Close()
-	keys, err := session.NewKeys(session.KeysConfig{DB: storage.DB, Ring: storage.Ring, Logger: logger, Now: r.now})
-	if err != nil {
-		return err
-	}
-	return do(&admin.Keys{Ring: storage.Ring, Client: keys})
+	return r.withMembers(func(m *members) error {
+		seals := &admin.Seals{DB: m.DB, Ring: m.Ring, Parts: admin.Parts(m.sessions, m.keys, m.attempts), Trail: m.sessions}
+		return do(&admin.Keys{Seals: seals, Client: m.keys, Sessions: m.sessions})
+	})
 }

@@ -3,6 +3,9 @@ package cli
 import (
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/atoll-social/atoll/internal/config"
 	"github.com/atoll-social/atoll/internal/daemon"
@@ -11,7 +14,8 @@ import (
 
 type serveCommand struct{}
 
-// Run serves until the process is told to stop.
+// Run serves until the process is told to stop. SIGHUP makes it read secret_key
+// again.
 func (serveCommand) Run(r *run) error {
 	settings, err := r.settings()
 	if err != nil {
@@ -21,9 +25,13 @@ func (serveCommand) Run(r *run) error {
 	if err != nil {
 		return err
 	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	d, err := daemon.New(daemon.Config{
 		Settings: settings, Logger: logger, Version: r.process.Version,
-		Now: r.now, Route: r.process.Seams.Route, Resolver: r.process.Seams.Resolver,
+		Hangup: &daemon.Hangup{Signals: hangups, Settings: r.settings},
+		Now:    r.now, Route: r.process.Seams.Route, Resolver: r.process.Seams.Resolver,
 	})
 	if err != nil {
 		return err

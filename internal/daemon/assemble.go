@@ -44,7 +44,9 @@ type members struct {
 }
 
 func (d *Daemon) members(ctx context.Context, i *instance) (*members, error) {
-	manager, err := session.New(session.Config{DB: i.DB, Ring: i.Ring, Logger: d.cfg.Logger, Now: d.cfg.Now})
+	manager, err := session.New(session.Config{
+		DB: i.DB, Ring: i.Ring, Logger: d.cfg.Logger, Now: d.cfg.Now, ClientID: ClientID(d.settings),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +74,8 @@ func (d *Daemon) members(ctx context.Context, i *instance) (*members, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &members{client: c, sessions: manager, cookies: cookies, login: service}, nil
+	m := &members{client: c, sessions: manager, cookies: cookies, login: service}
+	return m, d.sessionUpkeep(i, manager, attempts, service)
 }
 
 // oauthClient makes the client that signs members in: confidential with a
@@ -83,7 +86,7 @@ func (d *Daemon) oauthClient(ctx context.Context, i *instance, attempts client.A
 		return nil, err
 	}
 	cfg := client.Config{
-		ClientID: clientID(d.settings), RedirectURIs: []string{i.origin + callbackPath}, Scope: login.Scope(),
+		ClientID: ClientID(d.settings), RedirectURIs: []string{i.origin + callbackPath}, Scope: login.Scope(),
 		Name: "Atoll", HTTP: i.calls, Directory: i.directory, Attempts: attempts, Sessions: sessions,
 		BeforePush: pushes.Wait, AllowLoopback: d.settings.Dev, Now: d.cfg.Now, Logger: d.cfg.Logger,
 	}
@@ -182,6 +185,9 @@ func (d *Daemon) assemble(ctx context.Context, storage *Storage, l *listening) (
 	}
 	d.needs(i, l)
 	i.work("storage upkeep", storage.DB.Run)
+	if d.cfg.Hangup != nil {
+		i.work("secret key", d.rereadKeys(storage))
+	}
 	p := &parts{origin: i.origin}
 	if l.handler, p.clientID, err = d.serving(ctx, i); err != nil {
 		return nil, err

@@ -26,6 +26,8 @@ type Config struct {
 	Now func() time.Time
 	// Route is a seam for tests: see egress.Config.
 	Route func(host string) (addr string, ok bool)
+	// Hangup tells the server to read secret_key again; nil means never.
+	Hangup *Hangup
 	// Resolver is a seam for tests: nil means the system's.
 	Resolver *net.Resolver
 }

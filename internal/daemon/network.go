@@ -47,9 +47,9 @@ const (
 	metadataPath = "/oauth-client-metadata.json"
 )
 
-// clientID is what servers that members sign in at know this instance by; for
-// a development client the client itself makes it.
-func clientID(settings *config.Config) string {
+// ClientID is what servers that members sign in at know this instance by. For
+// a development client it is only the beginning: the client itself makes the rest.
+func ClientID(settings *config.Config) string {
 	if settings.PublicURL == "" {
 		return client.LoopbackID
 	}
@@ -64,7 +64,7 @@ func NewDoctor(cfg Config) (*doctor.Doctor, error) {
 	}
 	d := &doctor.Doctor{
 		HTTP:      guard.Client(egress.Limits{Timeout: documentTimeout, MaxBytes: documentSize}),
-		PublicURL: cfg.Settings.PublicURL, ClientID: clientID(cfg.Settings),
+		PublicURL: cfg.Settings.PublicURL, ClientID: ClientID(cfg.Settings),
 		PLCURL: strings.TrimSuffix(cfg.Settings.PLCURL, "/"), Now: cfg.Now,
 	}
 	for _, s := range cfg.Settings.Sources {
