@@ -84,13 +84,6 @@ func (s *Seals) refuse(ctx context.Context) error {
 		return err
 	}
 	newest := s.Ring.CurrentID()
-	check, err := s.DB.KeyCheckSealedWith(ctx)
-	if err != nil {
-		return err
-	}
-	if check != newest {
-		return nil
-	}
 	for id, n := range counts {
 		if id != newest && n > 0 {
 			return nil
@@ -100,9 +93,14 @@ func (s *Seals) refuse(ctx context.Context) error {
 		"everything is sealed with master key %s already, which is the first in secret_key. To rotate, put a new key above it (`atoll keys generate secret` makes one), restart the servers, and run this again.", newest))
 }
 
-// Counts counts all sealed values by the id of their master key.
+// Counts counts all sealed values by the id of their master key, the check value
+// among them.
 func (s *Seals) Counts(ctx context.Context) (map[string]int, error) {
-	total := map[string]int{}
+	check, err := s.DB.KeyCheckSealedWith(ctx)
+	if err != nil {
+		return nil, err
+	}
+	total := map[string]int{check: 1}
 	for _, p := range s.Parts {
 		counts, err := p.Owner.SealedWith(ctx)
 		if err != nil {

@@ -15,14 +15,17 @@ type sessionsCommand struct {
 }
 
 type sessionsList struct {
-	State   string `enum:",live,expiring,paused,revoking,ended" default:"" help:"Only those that are live, expiring (within a week), paused, revoking or ended."`
+	State   string `enum:"all,live,expiring,paused,revoking,ended" default:"all" help:"Which: live, expiring (within a week), paused, revoking, ended or all (all)."`
 	Account string `placeholder:"DID" help:"Only those of one account."`
 	Limit   int    `default:"100" help:"How many, 1000 at most (100)."`
 }
 
 // Run lists sessions.
 func (c sessionsList) Run(r *run) error {
-	q := session.Query{State: session.State(c.State), Limit: c.Limit}
+	q := session.Query{Limit: c.Limit}
+	if c.State != "all" {
+		q.State = session.State(c.State)
+	}
 	if c.Account != "" {
 		did, err := syntax.ParseDID(c.Account)
 		if err != nil {

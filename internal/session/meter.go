@@ -68,7 +68,7 @@ func (t *Meter) Run(ctx context.Context) error {
 	ticker := time.NewTicker(countEvery)
 	defer ticker.Stop()
 	for {
-		if err := t.count(ctx); err != nil && ctx.Err() == nil {
+		if err := t.Count(ctx); err != nil && ctx.Err() == nil {
 			t.log.WarnContext(ctx, "sessions not counted", "error", err)
 		}
 		select {
@@ -79,7 +79,8 @@ func (t *Meter) Run(ctx context.Context) error {
 	}
 }
 
-func (t *Meter) count(ctx context.Context) error {
+// Count counts once.
+func (t *Meter) Count(ctx context.Context) error {
 	counts, err := t.m.Counts(ctx)
 	if err != nil {
 		return err
