@@ -35,8 +35,8 @@ check: lint ## what must hold before a commit: lint, vet, architecture, formatti
 lint: ## the rules of the house style that a machine can judge
 	$(LINT) run ./...
 
-generate: ## what is generated from lexicons/ and proto/ (nothing yet)
-	$(GO) generate ./...
+generate: ## what is generated from proto/
+	@scripts/generate
 
 network: setup ## only the local network, until Ctrl-C
 	@$(SERVICES) sleep infinity
