@@ -53,7 +53,7 @@ func checkStorage(ctx context.Context, settings *config.Config, logger *slog.Log
 	if !daemon.Exists(settings) {
 		return doctor.Finding{Level: doctor.Fine, Check: "storage", Text: "there is no database yet; the first start makes it"}
 	}
-	storage, err := daemon.OpenStorage(ctx, settings, logger)
+	storage, err := daemon.OpenCurrent(ctx, settings, logger)
 	if err != nil {
 		return doctor.Finding{Level: doctor.Broken, Check: "storage", Text: err.Error(), Fix: "see docs/config.md, Storage"}
 	}

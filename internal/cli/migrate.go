@@ -1,6 +1,10 @@
 package cli
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/atoll-social/atoll/internal/daemon"
+)
 
 type migrateCommand struct{}
 
@@ -10,7 +14,11 @@ func (migrateCommand) Run(r *run) error {
 	if err != nil {
 		return err
 	}
-	storage, _, err := r.storage(settings)
+	logger, err := r.logger(settings)
+	if err != nil {
+		return err
+	}
+	storage, err := daemon.OpenStorage(r.ctx, settings, logger)
 	if err != nil {
 		return err
 	}

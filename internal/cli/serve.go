@@ -51,7 +51,7 @@ func (r *run) storage(settings *config.Config) (*daemon.Storage, *slog.Logger, e
 	if err != nil {
 		return nil, nil, err
 	}
-	storage, err := daemon.OpenStorage(r.ctx, settings, logger)
+	storage, err := daemon.OpenCurrent(r.ctx, settings, logger)
 	return storage, logger, err
 }
 

@@ -164,7 +164,7 @@ func (d *Daemon) listen(i *instance, ix *index.Index) error {
 		return err
 	}
 	i.work("ingest", in.Run)
-	i.ready.Want("sources", func(context.Context) error { return unconnected(in.Status()) })
+	i.ready.Want("sources", func(context.Context) error { return troubled(in.Status()) })
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/atoll-social/atoll/internal/config"
@@ -88,12 +89,43 @@ func (d *Daemon) handler(i *instance, s *surfaces) (http.Handler, error) {
 		httpserver.SecurityHeaders(d.settings.PublicURL != ""),
 		httpserver.Timeouts(readTimeout, writeTimeout),
 		httpserver.MaxBody(maxBody),
-		httpserver.LimitAddr(limiter, s.render),
+		d.noticeProxy,
+		exceptHealth(httpserver.LimitAddr(limiter, s.render)),
 	}
 	if d.settings.PublicURL == "" {
 		middleware = append(middleware, httpserver.LocalhostRedirect)
 	}
 	return httpserver.Chain(httpserver.Routes(mux, s.render), middleware...), nil
+}
+
+// exceptHealth leaves health checks out of a limit: visitors that share an
+// address with the probe must not make it fail. They have a bound of their own.
+func exceptHealth(limit httpserver.Middleware) httpserver.Middleware {
+	return func(next http.Handler) http.Handler {
+		limited := limit(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+				next.ServeHTTP(w, r)
+				return
+			}
+			limited.ServeHTTP(w, r)
+		})
+	}
+}
+
+// noticeProxy warns once when a reverse proxy nearby is not trusted: all its
+// visitors then share the limits of one address.
+func (d *Daemon) noticeProxy(next http.Handler) http.Handler {
+	var once sync.Once
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer := httpserver.ClientAddr(r)
+		if r.Header.Get("X-Forwarded-For") != "" && len(d.settings.TrustedProxies) == 0 && (peer.IsLoopback() || peer.IsPrivate()) {
+			once.Do(func() {
+				d.logger.WarnContext(r.Context(), "requests come through a proxy that is not in trusted_proxies: all its visitors count as one", "proxy", peer.String())
+			})
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // needs says what this process cannot do without.
@@ -125,12 +157,13 @@ func instanceDocument(settings *config.Config) (*identity.InstanceDocument, erro
 	return identity.NewInstanceDocument(settings.PublicURL)
 }
 
-// unconnected names the sources that are not listened to just now.
-func unconnected(sources []ingest.Status) error {
+// troubled names the sources that don't get on just now, because they are not
+// connected or because what they bring cannot be written.
+func troubled(sources []ingest.Status) error {
 	var trouble []error
 	for _, s := range sources {
-		if !s.Connected {
-			trouble = append(trouble, fmt.Errorf("%s: %s", s.URL, s.Trouble))
+		if !s.Connected || s.Trouble != "" {
+			trouble = append(trouble, fmt.Errorf("%s: connected %t: %s", s.URL, s.Connected, s.Trouble))
 		}
 	}
 	return errors.Join(trouble...)

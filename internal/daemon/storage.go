@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/atoll-social/atoll/internal/config"
+	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/store"
 )
@@ -31,24 +32,50 @@ func Exists(settings *config.Config) bool {
 }
 
 // OpenStorage opens and migrates the database and proves that the master key
-// fits. With an embedded database in an empty folder it makes the key first.
+// fits, before anything is changed where there is something already. With an
+// embedded database in an empty folder it makes the key first.
 func OpenStorage(ctx context.Context, settings *config.Config, logger *slog.Logger) (*Storage, error) {
+	return open(ctx, settings, logger, true)
+}
+
+// OpenCurrent is OpenStorage for commands beside a server: it never migrates,
+// since that would take the schema away from under an older server. A database
+// of another version is refused with what to do.
+func OpenCurrent(ctx context.Context, settings *config.Config, logger *slog.Logger) (*Storage, error) {
+	if !Exists(settings) {
+		return nil, fault.New(fault.NotFound, "There is no database yet; `atoll serve` or `atoll migrate` makes it.")
+	}
+	return open(ctx, settings, logger, false)
+}
+
+func open(ctx context.Context, settings *config.Config, logger *slog.Logger, migrate bool) (*Storage, error) {
 	db, err := store.Open(ctx, store.Config{
 		Path: settings.SQLitePath(), URL: settings.DatabaseURL.Reveal(), Logger: logger,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s, err := prepare(ctx, db, settings, logger)
+	s, err := prepare(ctx, db, settings, logger, migrate)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
 }
 
-func prepare(ctx context.Context, db *store.DB, settings *config.Config, logger *slog.Logger) (*Storage, error) {
-	if err := db.Migrate(ctx); err != nil {
+func prepare(ctx context.Context, db *store.DB, settings *config.Config, logger *slog.Logger, migrate bool) (*Storage, error) {
+	have, want, err := db.SchemaVersion(ctx)
+	switch {
+	case err != nil:
 		return nil, err
+	case have != want && !migrate:
+		return nil, fault.New(fault.Conflict, fmt.Sprintf(
+			"The database is at schema version %d, this program at %d. `atoll migrate`, or the next start of the server, brings an older database up; a newer one needs the program that made it.", have, want))
+	case have == 0:
+		// Only an empty database is changed before the key is known to fit:
+		// there is nothing yet that a key could fit.
+		if err := db.Migrate(ctx); err != nil {
+			return nil, err
+		}
 	}
 	ring, err := loadRing(ctx, db, settings, logger)
 	if err != nil {
@@ -56,6 +83,11 @@ func prepare(ctx context.Context, db *store.DB, settings *config.Config, logger 
 	}
 	if err := db.CheckKey(ctx, ring); err != nil {
 		return nil, err
+	}
+	if migrate {
+		if err := db.Migrate(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return &Storage{DB: db, Ring: ring}, nil
 }
