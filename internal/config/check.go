@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/atoll-social/atoll/internal/identity"
+	"github.com/atoll-social/atoll/oauth/client"
 )
 
 // check finds what contradicts itself or misses a part.
@@ -91,41 +94,30 @@ func loopbackListen(addr string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// reservedTLDs are refused by the official servers in a client id (the AT
-// Protocol OAuth profile, "Clients"; RFC 6761 and 6762).
-var reservedTLDs = []string{"test", "local", "localhost", "invalid", "example", "internal", "arpa", "onion", "alt"}
-
 // CheckPublicURL says why a public_url could not be the origin of a
-// confidential client: official servers refuse such a client id.
+// confidential client and of a did:web: official servers refuse such a client.
 func CheckPublicURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil {
 		return errors.New("is no address such as https://community.example.org")
 	}
-	host := u.Hostname()
-	labels := strings.Split(host, ".")
 	switch {
 	case u.Scheme != "https":
 		return errors.New("must begin with https://; for development on this machine leave it empty")
-	case u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+	case u.User != nil || u.Path != "" || strings.ContainsAny(text, "?#"):
 		return errors.New("must be an origin alone, without user, path, query or fragment")
 	case u.Port() != "":
 		return errors.New("must not name a port; other servers reach it at 443")
-	case host != strings.ToLower(host):
+	case u.Host != strings.ToLower(u.Host):
 		return errors.New("must be in lower case")
-	case len(labels) < 2 || slices.Contains(labels, ""):
-		return fmt.Errorf("has the host %q; it must be a full domain name with a dot", host)
-	case isAddress(host):
-		return errors.New("must have a domain name; the servers that members sign in at refuse addresses")
-	case slices.Contains(reservedTLDs, labels[len(labels)-1]):
-		return fmt.Errorf("ends in .%s, which is reserved: no server elsewhere can reach it, and they refuse such a client", labels[len(labels)-1])
+	}
+	if err := client.CheckPublicHost(u.Hostname()); err != nil {
+		return fmt.Errorf("has the host %s: %w; the servers that members sign in at would refuse it", u.Hostname(), err)
+	}
+	if _, err := identity.InstanceDID(text); err != nil {
+		return fmt.Errorf("cannot be this instance's identity: %w", err)
 	}
 	return nil
-}
-
-func isAddress(host string) bool {
-	_, err := netip.ParseAddr(host)
-	return err == nil
 }
 
 func checkStorage(c *Config, say sayFunc) {

@@ -142,12 +142,15 @@ func TestMistakesNameTheirSetting(t *testing.T) {
 		{"bad listen", "listen = 'nonsense'", nil, "listen: \"nonsense\" must be host:port"},
 		{"listen beyond this machine without public_url", "listen = '0.0.0.0:80'", nil, "without public_url Atoll is a development client"},
 		{"plain http", "public_url = 'http://community.atoll-tests.net'", nil, "public_url: must begin with https://"},
-		{"an address", "public_url = 'https://10.0.0.1'", nil, "refuse addresses"},
+		{"an address", "public_url = 'https://10.0.0.1'", nil, "an IP address"},
 		{"an IPv6 address", "public_url = 'https://[2001:db8::1]'", nil, "public_url: "},
-		{"no dot", "public_url = 'https://community'", nil, "full domain name with a dot"},
-		{"reserved name", "public_url = 'https://community.local'", nil, "ends in .local, which is reserved"},
+		{"no dot", "public_url = 'https://community'", nil, "a name without a dot"},
+		{"reserved name", "public_url = 'https://community.local'", nil, "top-level domain .local is reserved"},
 		{"with a path", "public_url = 'https://community.atoll-tests.net/x'", nil, "origin alone"},
 		{"with a port", "public_url = 'https://community.atoll-tests.net:8443'", nil, "must not name a port"},
+		{"with an empty fragment", "public_url = 'https://community.atoll-tests.net#'", nil, "origin alone"},
+		{"no host name", "public_url = 'https://my_site.atoll-tests.net'", nil, "public_url: "},
+		{"a number for a domain", "public_url = 'https://a.123'", nil, "public_url: "},
 		{"dev in public", "dev = true\npublic_url = 'https://community.atoll-tests.net'", nil, "dev: is true together with public_url"},
 		{"dev is no word", "dev = 'maybe'", nil, "dev: must be true or false"},
 		{"dev handles without dev", "dev_handles = {'.one.test' = 'http://localhost:1'}", nil, "dev_handles: needs dev = true"},
@@ -191,6 +194,14 @@ func TestAllMistakesAreReportedTogether(t *testing.T) {
 	_, _, err := load(t, "listn = 'x'\nlog_level = 'loud'", []string{"ATOLL_DEV=perhaps"}, map[string]string{"roles": "cook"})
 	if got := mistakes(t, err); len(got) != 4 {
 		t.Errorf("got %d mistakes, want 4:\n%s", len(got), strings.Join(got, "\n"))
+	}
+}
+
+func TestSecretsAreNoFlags(t *testing.T) {
+	t.Parallel()
+	_, _, err := load(t, "", nil, map[string]string{"secret_key": "c2VjcmV0LXZhbHVl"})
+	if got := mistakes(t, err); len(got) != 1 || !strings.Contains(got[0], "is a secret") || strings.Contains(got[0], "c2Vj") {
+		t.Errorf("a secret as a flag: %v", got)
 	}
 }
 

@@ -66,7 +66,12 @@ func Load(in Input) (c *Config, warnings []string, err error) {
 	l.file(in.File)
 	l.environment(in.Env)
 	for _, key := range slices.Sorted(maps.Keys(in.Flags)) {
-		l.apply(key, in.Flags[key], "flag", "--"+strings.ReplaceAll(key, "_", "-"))
+		name := "--" + strings.ReplaceAll(key, "_", "-")
+		if l.byKey[key].secret {
+			l.problem(name, "is a secret: other users see the command line; give it in a file or the environment")
+			continue
+		}
+		l.apply(key, in.Flags[key], "flag", name)
 	}
 	l.problems = append(l.problems, check(l.config)...)
 	if len(l.problems) > 0 {
