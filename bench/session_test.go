@@ -1,5 +1,5 @@
-// Package bench measures what docs/performance promises, each beside a baseline
-// of the same run.
+// Package bench measures what has to be fast, each beside a baseline of the
+// same run.
 package bench
 
 import (

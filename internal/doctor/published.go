@@ -97,7 +97,7 @@ func (d *Doctor) jwks(ctx context.Context) Finding {
 	}
 	for _, key := range doc.Keys {
 		if _, private := key["d"]; private {
-			return broken(check, "withdraw this key at once: `atoll keys rotate`", "%s publishes a private key", address)
+			return broken(check, "this key is known to everybody: `atoll keys rotate --now`, then `atoll keys withdraw` with its id", "%s publishes a private key", address)
 		}
 	}
 	if len(doc.Keys) == 0 {

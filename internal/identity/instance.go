@@ -53,18 +53,6 @@ func InstanceDID(publicURL string) (syntax.DID, error) {
 	return syntax.DID(did), nil
 }
 
-// CheckInstanceDID refuses a DID that is not the did:web of publicURL's host.
-func CheckInstanceDID(did syntax.DID, publicURL string) error {
-	own, err := InstanceDID(publicURL)
-	if err != nil {
-		return err
-	}
-	if own != did {
-		return fmt.Errorf("the instance is %s, but public_url (%s) belongs to %s", did, publicURL, own)
-	}
-	return nil
-}
-
 // NewInstanceDocument describes the instance at publicURL. alsoKnownAs names
 // the domain, by which other instances verify claims that this one hosts a
 // community.
