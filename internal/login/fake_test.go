@@ -240,6 +240,7 @@ type directory struct {
 	mu       sync.Mutex
 	accounts map[syntax.AtIdentifier]*sdk.Identity
 	errs     map[syntax.AtIdentifier]error
+	looked   int // look-ups of DIDs
 }
 
 func (d *directory) add(did syntax.DID, handle syntax.Handle, pds string) {
@@ -264,5 +265,8 @@ func (d *directory) Lookup(_ context.Context, id syntax.AtIdentifier) (*sdk.Iden
 }
 
 func (d *directory) LookupDID(ctx context.Context, did syntax.DID) (*sdk.Identity, error) {
+	d.mu.Lock()
+	d.looked++
+	d.mu.Unlock()
 	return d.Lookup(ctx, did.AtIdentifier())
 }
