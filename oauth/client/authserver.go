@@ -29,16 +29,17 @@ type call struct {
 	keyID    string // the client key; empty for a public client
 	key      *dpop.Key
 	form     url.Values
+	maySend  func() error // asked directly before each sending, if set
 }
 
 // callOf is a call that belongs to an attempt, callFor one that belongs to a
 // session, in the name of the client that the session was made with.
 func (c *Client) callOf(a *Attempt, endpoint string, form url.Values) call {
-	return call{endpoint, a.Issuer, c.id, a.KeyID, a.DPoPKey, form}
+	return call{endpoint: endpoint, issuer: a.Issuer, clientID: c.id, keyID: a.KeyID, key: a.DPoPKey, form: form}
 }
 
 func callFor(s *SessionData, endpoint string, form url.Values) call {
-	return call{endpoint, s.Issuer, s.ClientID, s.KeyID, s.DPoPKey, form}
+	return call{endpoint: endpoint, issuer: s.Issuer, clientID: s.ClientID, keyID: s.KeyID, key: s.DPoPKey, form: form}
 }
 
 // post sends a call with a fresh proof and a fresh client assertion. A demand
@@ -121,6 +122,11 @@ func (c *Client) postOnce(ctx context.Context, r call, origin, nonce string) (*a
 	}
 	header := http.Header{}
 	header.Set(dpop.Header, proof)
+	if r.maySend != nil {
+		if err := r.maySend(); err != nil {
+			return nil, err
+		}
+	}
 	return c.exchange(ctx, http.MethodPost, r.endpoint, form, header)
 }
 

@@ -158,13 +158,17 @@ func (c *Client) finish(ctx context.Context, a *Attempt, code string, create fun
 // to be trusted.
 func (c *Client) newSession(a *Attempt, t *tokens) *SessionData {
 	now := c.now()
-	return &SessionData{
+	s := &SessionData{
 		ID: randomID(16), DID: syntax.DID(t.Subject), Issuer: a.Issuer,
 		ClientID: c.id, KeyID: a.KeyID, DPoPKey: a.DPoPKey,
 		AccessToken: t.Access, RefreshToken: t.Refresh, Scope: t.Scope,
 		TokenEndpoint: a.TokenEndpoint, RevocationEndpoint: a.RevocationEndpoint,
 		CreatedAt: now, UsedAt: now, RefreshedAt: now, AccessExpiresAt: t.accessEnd(now),
 	}
+	if t.Refresh != "" {
+		s.RefreshExpiresAt = c.refreshEnd(s, t, now)
+	}
+	return s
 }
 
 // confirm checks that the tokens are for the account expected, and that the

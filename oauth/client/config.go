@@ -51,6 +51,10 @@ type Config struct {
 	// Sessions for Session and for a Callback without create.
 	Attempts AttemptStore
 	Sessions SessionStore
+	// Wake, if set, tells a process that waits for another one's refresh that the
+	// row of a session may have changed, so that it need not poll for up to a
+	// second more: changed gets a value then, until stop is called.
+	Wake func(id string) (changed <-chan struct{}, stop func())
 	// BeforePush, if set, is called with the issuer before a request is pushed
 	// to it, to limit sign-ins per server. Its error is returned as it is.
 	BeforePush func(ctx context.Context, issuer string) error
@@ -76,8 +80,9 @@ type Directory interface {
 
 const defaultTimeout = 15 * time.Second
 
-// Client is an OAuth client. It starts no goroutine and keeps nonces and clock
-// offsets in bounded memory. Safe for concurrent use.
+// Client is an OAuth client. It keeps nonces, clock offsets and pauses in bounded
+// memory, and has goroutines only while it refreshes sessions; see Drain. Safe
+// for concurrent use.
 type Client struct {
 	cfg      Config
 	id       string // the client id that servers see
@@ -87,6 +92,9 @@ type Client struct {
 	nonces   *dpop.Nonces
 	clocks   *dpop.Clocks
 	log      *slog.Logger
+	flights  flights
+	pauses   pauses
+	forced   memory[time.Time] // by session: RefreshedAt of tokens that came because others were refused
 }
 
 // How much is remembered in memory, per half of the keepers.

@@ -139,13 +139,21 @@ func (c *Client) checkLists(m *serverMetadata) error {
 	return nil
 }
 
+// resolve asks the directory.
+func (c *Client) resolve(ctx context.Context, account syntax.AtIdentifier) (*identity.Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	who, err := c.cfg.Directory.Lookup(ctx, account)
+	if err != nil {
+		return nil, fmt.Errorf("resolve account: %w", err)
+	}
+	return who, nil
+}
+
 // home resolves an account to its identity, its PDS and the PDS's issuer.
 func (c *Client) home(ctx context.Context, account syntax.AtIdentifier) (who *identity.Identity, pds, issuer string, err error) {
-	lookup, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
-	who, err = c.cfg.Directory.Lookup(lookup, account)
-	if err != nil {
-		return nil, "", "", fmt.Errorf("resolve account: %w", err)
+	if who, err = c.resolve(ctx, account); err != nil {
+		return nil, "", "", err
 	}
 	pds, err = c.parseOrigin(who.PDSEndpoint())
 	if err != nil {

@@ -181,13 +181,16 @@ func (e *AccessError) Error() string {
 // Unwrap returns Reason.
 func (e *AccessError) Unwrap() error { return e.Reason }
 
-// RetryAt returns when the rate limit in err ends; false when err is none or
-// the server did not say.
+// RetryAt returns when the rate limit in err ends, or until when a session is
+// left alone; false when err is neither or the server did not say.
 func RetryAt(err error) (time.Time, bool) {
 	var server *ServerError
 	var access *AccessError
+	var refresh *RefreshError
 	var at time.Time
 	switch {
+	case errors.As(err, &refresh):
+		at = refresh.Until
 	case errors.As(err, &access):
 		at = access.RetryAt
 	case errors.As(err, &server):
@@ -199,6 +202,6 @@ func RetryAt(err error) (time.Time, bool) {
 // Temporary reports whether err may go away by itself: the session or sign-in
 // that met it is none the worse.
 func Temporary(err error) bool {
-	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrClock) ||
+	return errors.Is(err, ErrNotRefreshed) || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrClock) ||
 		errors.Is(err, oauth.ServerError) || errors.Is(err, oauth.TemporarilyUnavailable)
 }

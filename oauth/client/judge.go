@@ -17,19 +17,19 @@ const maxRefusal = 64 << 10
 
 // judge returns the error that a response amounts to, its body closed then; nil
 // for a response that is the caller's, its body whole.
-func (s *Session) judge(resp *http.Response) error {
+func (c *Client) judge(resp *http.Response, pds string) error {
 	status := resp.StatusCode
 	if status >= 300 && status < 400 && status != http.StatusNotModified {
 		closeBody(resp)
 		return &ServerError{
-			Kind: ErrRedirected, URL: s.data.PDS + resp.Request.URL.EscapedPath(), Status: status,
+			Kind: ErrRedirected, URL: pds + resp.Request.URL.EscapedPath(), Status: status,
 			Reason: "to " + locationHost(resp.Header.Get("Location")),
 		}
 	}
 	if status < 400 || status >= 500 {
 		return nil
 	}
-	refused := s.refusal(resp, peekBody(resp))
+	refused := c.refusal(resp, peekBody(resp), pds)
 	if refused == nil {
 		return nil
 	}
@@ -112,7 +112,7 @@ func readRefusal(resp *http.Response, body []byte) told {
 
 // refusal tells what a 4xx response says about the session; nil when it says
 // nothing about it.
-func (s *Session) refusal(resp *http.Response, body []byte) error {
+func (c *Client) refusal(resp *http.Response, body []byte, pds string) error {
 	t := readRefusal(resp, body)
 	reason := t.reason()
 	if reason == nil {
@@ -126,9 +126,9 @@ func (s *Session) refusal(resp *http.Response, body []byte) error {
 	case errors.Is(reason, ErrMissingScope):
 		e.Missing = oauth.GrantedScopes(t.missingScope())
 	case errors.Is(reason, ErrRateLimited):
-		e.RetryAt = retryAt(resp.Header, s.client.now())
+		e.RetryAt = retryAt(resp.Header, c.now())
 	case errors.Is(reason, ErrProofRefused) && t.speaksOf(`"iat"`, "timestamp", "clock"):
-		e.Reason, e.Skew = ErrClock, s.client.clocks.Offset(s.data.PDS)
+		e.Reason, e.Skew = ErrClock, c.clocks.Offset(pds)
 	}
 	return e
 }

@@ -13,6 +13,10 @@ var (
 	ErrConflict = errors.New("session was changed meanwhile")
 )
 
+// ErrStore: a store does not do what SessionStore demands, such as answering
+// with another session than was asked for. See package storetest.
+var ErrStore = errors.New("session store is not to be trusted")
+
 // AttemptStore keeps sign-ins that are under way. It must be as private as the
 // sessions themselves: an attempt holds a verifier and a proof key. Expired
 // attempts may be dropped at any time; the client checks the expiry itself.
@@ -28,7 +32,10 @@ type AttemptStore interface {
 }
 
 // SessionStore keeps sessions. What it returns is the caller's to change, and
-// what it is given it must not keep a pointer to.
+// what it is given it must not keep a pointer to. Several processes may share
+// one: the comparison of Save is then all that keeps two of them from refreshing
+// a session at once, so it must be a single step of the database. Package
+// storetest is a suite for any implementation.
 type SessionStore interface {
 	// Get returns the newest saved state of a session; ErrNotFound when there
 	// is none.
@@ -55,5 +62,10 @@ const (
 	ReasonMoved        Reason = "moved"         // the account is with another issuer now
 	ReasonSubject      Reason = "subject"       // the server answered for another account
 	ReasonLost         Reason = "lost"          // rotated tokens could not be saved
-	ReasonDeactivated  Reason = "deactivated"   // the account is deactivated, suspended or deleted
+	ReasonDeactivated  Reason = "deactivated"   // the account is deactivated at its server
+	ReasonSuspended    Reason = "suspended"     // the account is suspended at its server
+	ReasonTakenDown    Reason = "taken_down"    // the account is taken down at its server
+	ReasonDeleted      Reason = "deleted"       // the account was deleted at its server
+	ReasonIdle         Reason = "idle"          // nobody used it for too long (Keeper)
+	ReasonUpgraded     Reason = "upgraded"      // a session with more scopes took its place (Upgrade)
 )

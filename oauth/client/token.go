@@ -22,6 +22,8 @@ const (
 	maxToken      = 16 << 10       // bytes of one token
 	maxScope      = 16 << 10       // bytes of the granted scope
 	maxAccessLife = 24 * time.Hour // a longer or absurd expires_in counts as this
+
+	maxRefreshLife = 2 * 365 * 24 * time.Hour // the same for refresh_token_expires_in
 )
 
 // tokens is a token response (RFC 6749, 5.1; AT Protocol OAuth).
@@ -32,6 +34,8 @@ type tokens struct {
 	Scope   string          `json:"scope"`
 	Subject string          `json:"sub"`
 	Expires json.RawMessage `json:"expires_in"`
+	// RefreshExpires is of an extension (draft-ietf-oauth-refresh-token-expiration).
+	RefreshExpires json.RawMessage `json:"refresh_token_expires_in"`
 }
 
 // redeem exchanges a code (RFC 6749, 4.1.3). When it returns tokens beside an
@@ -81,16 +85,23 @@ func usable(token string) bool { return token != "" && len(token) <= maxToken &&
 // unreadable, zero and negative expires_in mean unknown (the zero time): the
 // server will say when it is over. More than a day, up to the absurd, counts as
 // a day.
-func (t *tokens) accessEnd(now time.Time) time.Time {
-	text := strings.Trim(string(t.Expires), `"`)
-	seconds, err := strconv.ParseFloat(text, 64)
+func (t *tokens) accessEnd(now time.Time) time.Time { return endOf(t.Expires, now, maxAccessLife) }
+
+// refreshEnd is the same for the refresh token, where the server says it.
+func (t *tokens) refreshEnd(now time.Time) time.Time {
+	return endOf(t.RefreshExpires, now, maxRefreshLife)
+}
+
+// endOf reads a number of seconds from now, most at most.
+func endOf(text json.RawMessage, now time.Time, most time.Duration) time.Time {
+	seconds, err := strconv.ParseFloat(strings.Trim(string(text), `"`), 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange) && math.IsInf(seconds, 1):
 	case err != nil || math.IsNaN(seconds) || seconds < 1:
 		return time.Time{}
 	}
-	if seconds > maxAccessLife.Seconds() {
-		return now.Add(maxAccessLife)
+	if seconds > most.Seconds() {
+		return now.Add(most)
 	}
 	return now.Add(time.Duration(seconds) * time.Second)
 }

@@ -25,9 +25,12 @@ import (
 // The hosts of the network. All are served by one listener on loopback and
 // reached under these names through Client's transport.
 const (
-	PDS    = "https://pds1.test"
-	Issuer = "https://auth.test"
-	Other  = "https://other.test" // a server that nobody should talk to
+	PDS       = "https://pds1.test"
+	PDS2      = "https://pds2.test" // another PDS of the same issuer
+	Issuer    = "https://auth.test"
+	Elsewhere = "https://pds3.test"  // a PDS of another issuer
+	Issuer2   = "https://auth3.test" // that issuer; it only has a name
+	Other     = "https://other.test" // a server that nobody should talk to
 )
 
 // The members.
@@ -58,6 +61,9 @@ type Network struct {
 	codes     map[string]*request
 	access    map[string]*Grant
 	refresh   map[string]*Grant
+	used      map[string]*Grant // refresh tokens that were rotated
+	statuses  map[syntax.DID]string
+	rotations int
 	revoked   []string
 	conns     map[net.Conn]bool
 	opened    int
@@ -77,6 +83,11 @@ type Network struct {
 	Timed bool
 	// Subject is who signs in, whatever was hinted.
 	Subject syntax.DID
+	// Life is how long access tokens live; zero means an hour.
+	Life time.Duration
+	// Grace is for how long a rotated refresh token gives the same answer again;
+	// afterwards, and with zero at once, it ends the session.
+	Grace time.Duration
 }
 
 // Grant is what tokens stand for.
@@ -85,11 +96,26 @@ type Grant struct {
 	ClientID   string
 	Thumbprint string
 	Scope      string
+	KeyID      string // of the client
+
+	ends   time.Time // of the newest access token
+	turned time.Time // the last rotation
+	answer map[string]any
 }
 
 // New starts a network whose accounts are Alice and Bob, both on PDS.
 func New() *Network {
-	n := &Network{
+	n := NewDirect()
+	n.server = httptest.NewUnstartedServer(http.HandlerFunc(n.serve))
+	n.server.Config.ConnState = n.track
+	n.server.Start()
+	return n
+}
+
+// NewDirect makes a network that is reached by function calls: without sockets,
+// for tests whose time is not real.
+func NewDirect() *Network {
+	return &Network{
 		now:       time.Now,
 		overrides: map[string]http.HandlerFunc{},
 		accounts:  map[syntax.DID]string{Alice: PDS, Bob: PDS},
@@ -98,17 +124,18 @@ func New() *Network {
 		codes:     map[string]*request{},
 		access:    map[string]*Grant{},
 		refresh:   map[string]*Grant{},
+		used:      map[string]*Grant{},
+		statuses:  map[syntax.DID]string{},
 		conns:     map[net.Conn]bool{},
 		Subject:   Alice,
 	}
-	n.server = httptest.NewUnstartedServer(http.HandlerFunc(n.serve))
-	n.server.Config.ConnState = n.track
-	n.server.Start()
-	return n
 }
 
 // Close stops the servers.
 func (n *Network) Close() {
+	if n.server == nil {
+		return
+	}
 	n.server.CloseClientConnections()
 	n.server.Close()
 }
@@ -136,13 +163,58 @@ func (n *Network) Connections() (open, ever int) {
 // Client returns an HTTP client that reaches the network by its https names and
 // nothing else. It keeps cookies and follows redirects, as careless ones do.
 func (n *Network) Client() *http.Client {
-	transport := &http.Transport{MaxIdleConnsPerHost: 64}
-	return &http.Client{Transport: mapped{n, transport}, Timeout: time.Minute}
+	if n.server == nil {
+		return &http.Client{Transport: direct{n}, Timeout: time.Minute}
+	}
+	return ClientOf(n.Addr())
+}
+
+// Addr is the loopback address that serves all hosts, for other processes.
+func (n *Network) Addr() string { return n.server.Listener.Addr().String() }
+
+// ClientOf is Client for a network of another process.
+func ClientOf(addr string) *http.Client {
+	return &http.Client{Transport: mapped{addr, &http.Transport{MaxIdleConnsPerHost: 64}}, Timeout: time.Minute}
+}
+
+// direct calls the handler.
+type direct struct{ n *Network }
+
+// RoundTrip implements http.RoundTripper. A handler that aborts has closed the
+// connection.
+func (d direct) RoundTrip(req *http.Request) (*http.Response, error) {
+	in := req.Clone(req.Context())
+	if in.Host == "" {
+		in.Host = req.URL.Host
+	}
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	defer in.Body.Close()
+	answer, lost := httptest.NewRecorder(), true
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { _ = recover() }() // http.ErrAbortHandler
+		d.n.serve(answer, in)
+		lost = false
+	}()
+	select {
+	case <-done:
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+	if lost {
+		return nil, io.ErrUnexpectedEOF
+	}
+	resp := answer.Result()
+	resp.Request = req
+	return resp, nil
 }
 
 // mapped sends requests for https names to the loopback listener.
 type mapped struct {
-	n    *Network
+	addr string
 	base *http.Transport
 }
 
@@ -156,7 +228,7 @@ func (m mapped) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	out := req.Clone(req.Context())
 	out.Host = req.URL.Host
-	out.URL.Scheme, out.URL.Host = "http", m.n.server.Listener.Addr().String()
+	out.URL.Scheme, out.URL.Host = "http", m.addr
 	resp, err := m.base.RoundTrip(out)
 	if resp != nil {
 		resp.Request = req
@@ -273,6 +345,12 @@ func (n *Network) Handle(w http.ResponseWriter, r *http.Request, form url.Values
 		n.document(w, n.Tweak.Resource, map[string]any{"resource": PDS, "authorization_servers": []string{Issuer}})
 	case "GET " + Issuer + "/.well-known/oauth-authorization-server":
 		n.document(w, n.Tweak.Metadata, metadata())
+	case "GET " + PDS2 + "/.well-known/oauth-protected-resource":
+		n.document(w, n.Tweak.Resource, map[string]any{"resource": PDS2, "authorization_servers": []string{Issuer}})
+	case "GET " + Elsewhere + "/.well-known/oauth-protected-resource":
+		n.document(w, n.Tweak.Resource, map[string]any{"resource": Elsewhere, "authorization_servers": []string{Issuer2}})
+	case "GET " + PDS + "/xrpc/com.atproto.sync.getRepoStatus", "GET " + PDS2 + "/xrpc/com.atproto.sync.getRepoStatus":
+		n.status(w, r)
 	case "POST " + Issuer + "/oauth/par":
 		n.push(w, r, form)
 	case "POST " + Issuer + "/oauth/token":
@@ -280,7 +358,7 @@ func (n *Network) Handle(w http.ResponseWriter, r *http.Request, form url.Values
 	case "POST " + Issuer + "/oauth/revoke":
 		n.revoke(w, r, form)
 	default:
-		if "https://"+r.Host == PDS && strings.HasPrefix(r.URL.Path, "/xrpc/") {
+		if origin := "https://" + r.Host; (origin == PDS || origin == PDS2) && strings.HasPrefix(r.URL.Path, "/xrpc/") {
 			n.resource(w, r)
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -43,7 +44,7 @@ func metadata() map[string]any {
 		"require_pushed_authorization_requests":            true,
 		"authorization_response_iss_parameter_supported":   true,
 		"client_id_metadata_document_supported":            true,
-		"protected_resources":                              []string{PDS},
+		"protected_resources":                              []string{PDS, PDS2},
 	}
 }
 
@@ -132,40 +133,176 @@ func (n *Network) token(w http.ResponseWriter, r *http.Request, form url.Values)
 	if refuse(w, err) {
 		return
 	}
-	challenge := sha256.Sum256([]byte(form.Get("code_verifier")))
-	n.mu.Lock()
-	req := n.codes[form.Get("code")]
-	delete(n.codes, form.Get("code"))
-	switch {
-	case form.Get("grant_type") != "authorization_code":
+	var answer map[string]any
+	switch form.Get("grant_type") {
+	case "authorization_code":
+		answer, err = n.redeem(form, thumbprint)
+	case "refresh_token":
+		answer, err = n.rotate(form, thumbprint)
+	default:
 		err = &refusal{400, "unsupported_grant_type", ""}
-	case req == nil:
-		err = &refusal{400, "invalid_grant", "code unknown or used"}
-	case req.thumbprint != thumbprint:
-		err = &refusal{400, "invalid_grant", "another proof key"}
-	case req.form.Get("client_id") != form.Get("client_id") || req.form.Get("redirect_uri") != form.Get("redirect_uri"):
-		err = &refusal{400, "invalid_grant", "another client or redirect"}
-	case len(form.Get("code_verifier")) < 43 || base64.RawURLEncoding.EncodeToString(challenge[:]) != req.form.Get("code_challenge"):
-		err = &refusal{400, "invalid_grant", "code_verifier"}
 	}
-	if err != nil {
-		n.mu.Unlock()
-		refuse(w, err)
+	if refuse(w, err) {
 		return
-	}
-	grant := &Grant{Subject: req.subject, ClientID: form.Get("client_id"), Thumbprint: thumbprint, Scope: req.form.Get("scope")}
-	access, refresh := "access-"+random(), "refresh-"+random()
-	n.access[access], n.refresh[refresh] = grant, grant
-	n.mu.Unlock()
-	answer := map[string]any{
-		"access_token": access, "token_type": "DPoP", "refresh_token": refresh,
-		"expires_in": 3600, "scope": grant.Scope, "sub": grant.Subject.String(),
 	}
 	if n.Tweak.Token != nil {
 		n.Tweak.Token(answer)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	JSON(w, http.StatusOK, answer)
+}
+
+func (n *Network) redeem(form url.Values, thumbprint string) (map[string]any, error) {
+	challenge := sha256.Sum256([]byte(form.Get("code_verifier")))
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	req := n.codes[form.Get("code")]
+	delete(n.codes, form.Get("code"))
+	switch {
+	case req == nil:
+		return nil, &refusal{400, "invalid_grant", "code unknown or used"}
+	case req.thumbprint != thumbprint:
+		return nil, &refusal{400, "invalid_grant", "another proof key"}
+	case req.form.Get("client_id") != form.Get("client_id") || req.form.Get("redirect_uri") != form.Get("redirect_uri"):
+		return nil, &refusal{400, "invalid_grant", "another client or redirect"}
+	case len(form.Get("code_verifier")) < 43 || base64.RawURLEncoding.EncodeToString(challenge[:]) != req.form.Get("code_challenge"):
+		return nil, &refusal{400, "invalid_grant", "code_verifier"}
+	}
+	grant := &Grant{
+		Subject: req.subject, ClientID: form.Get("client_id"), Thumbprint: thumbprint,
+		Scope: req.form.Get("scope"), KeyID: keyID(form),
+	}
+	return n.issue(grant), nil
+}
+
+// keyID is the client key that a request was authenticated with.
+func keyID(form url.Values) string {
+	jws, err := jose.ParseSignedCompact(form.Get("client_assertion"), []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil {
+		return ""
+	}
+	return jws.Signatures[0].Header.KeyID
+}
+
+// issue makes the tokens of a grant; those before are dead.
+func (n *Network) issue(g *Grant) map[string]any {
+	for token, other := range n.access {
+		if other == g {
+			delete(n.access, token)
+		}
+	}
+	life := n.Life
+	if life == 0 {
+		life = time.Hour
+	}
+	now := n.now()
+	access, refresh := "access-"+random(), "refresh-"+random()
+	n.access[access], n.refresh[refresh] = g, g
+	g.ends, g.turned = now.Add(life), now
+	g.answer = map[string]any{
+		"access_token": access, "token_type": "DPoP", "refresh_token": refresh,
+		"expires_in": int(life.Seconds()), "scope": g.Scope, "sub": g.Subject.String(),
+	}
+	return maps.Clone(g.answer)
+}
+
+// rotate is a refresh (RFC 6749, 6): each token works once. One that shows up
+// again ends the session, as at official servers, unless Grace says otherwise.
+func (n *Network) rotate(form url.Values, thumbprint string) (map[string]any, error) {
+	token := form.Get("refresh_token")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	g, again := n.refresh[token], false
+	if g == nil {
+		if g, again = n.used[token]; g == nil {
+			return nil, &refusal{400, "invalid_grant", "Invalid refresh token"}
+		}
+	}
+	var err error
+	switch {
+	case g.ClientID != form.Get("client_id"):
+		err = &refusal{400, "invalid_grant", "Token was not issued to this client"}
+	case g.Thumbprint != thumbprint:
+		err = &refusal{400, "invalid_grant", "DPoP proof does not match the expected JKT"}
+	case g.KeyID != keyID(form):
+		err = &refusal{400, "invalid_grant", "The session was initiated with a different key than the client assertion currently used"}
+	case again && n.Grace > 0 && n.now().Sub(g.turned) <= n.Grace:
+		return maps.Clone(g.answer), nil
+	case again:
+		err = &refusal{400, "invalid_grant", "Refresh token replayed"}
+	}
+	if err != nil {
+		n.drop(g)
+		return nil, err
+	}
+	delete(n.refresh, token)
+	n.used[token] = g
+	n.rotations++
+	return n.issue(g), nil
+}
+
+// drop ends a grant and forgets its tokens.
+func (n *Network) drop(g *Grant) {
+	for _, tokens := range []map[string]*Grant{n.access, n.refresh, n.used} {
+		for token, other := range tokens {
+			if other == g {
+				delete(tokens, token)
+			}
+		}
+	}
+}
+
+// EndSessions ends all sessions, as members do in their settings.
+func (n *Network) EndSessions() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.access)
+	clear(n.refresh)
+	clear(n.used)
+}
+
+// Rotations returns how often a refresh token was exchanged for new tokens.
+func (n *Network) Rotations() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.rotations
+}
+
+// Refreshes returns the refresh requests that arrived, whatever became of them,
+// without those that were asked for a nonce.
+func (n *Network) Refreshes() []Seen {
+	var out []Seen
+	for _, s := range n.Seen("/oauth/token") {
+		if s.Form.Get("grant_type") == "refresh_token" && s.Host == strings.TrimPrefix(Issuer, "https://") {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// SetStatus makes an account inactive: deactivated, suspended, takendown,
+// deleted. Empty makes it active.
+func (n *Network) SetStatus(did syntax.DID, status string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.statuses[did] = status
+}
+
+// status answers com.atproto.sync.getRepoStatus.
+func (n *Network) status(w http.ResponseWriter, r *http.Request) {
+	did := syntax.DID(r.URL.Query().Get("did"))
+	n.mu.Lock()
+	_, known := n.accounts[did]
+	status := n.statuses[did]
+	n.mu.Unlock()
+	switch {
+	case !known || status == "deleted":
+		JSON(w, http.StatusBadRequest, map[string]any{"error": "RepoNotFound", "message": "Could not find repo"})
+	case status != "":
+		JSON(w, http.StatusOK, map[string]any{"did": did, "active": false, "status": status})
+	default:
+		JSON(w, http.StatusOK, map[string]any{"did": did, "active": true})
+	}
 }
 
 func (n *Network) revoke(w http.ResponseWriter, r *http.Request, form url.Values) {
@@ -176,11 +313,7 @@ func (n *Network) revoke(w http.ResponseWriter, r *http.Request, form url.Values
 	n.mu.Lock()
 	n.revoked = append(n.revoked, token)
 	if g := n.refresh[token]; g != nil { // a refresh token takes its access tokens along
-		for k, v := range n.access {
-			if v == g {
-				delete(n.access, k)
-			}
-		}
+		n.drop(g)
 	}
 	delete(n.refresh, token)
 	delete(n.access, token)
@@ -328,6 +461,10 @@ func (n *Network) resource(w http.ResponseWriter, r *http.Request) {
 	n.mu.Unlock()
 	if grant == nil || grant.Thumbprint != thumbprint {
 		challenge("invalid_token", "Invalid token")
+		return
+	}
+	if !n.now().Before(grant.ends) {
+		challenge("invalid_token", `"exp" claim timestamp check failed`)
 		return
 	}
 	JSON(w, http.StatusOK, map[string]string{"did": grant.Subject.String()})
