@@ -151,7 +151,9 @@ func (a *Agent) settle(ctx context.Context, origin string, place pds.Place, want
 		return Done{}, cause
 	case err != nil:
 		a.log.WarnContext(ctx, "unclear whether a record was written", "record", place.URI(), "error", err)
-		return Done{}, fmt.Errorf("%w: read back: %w", pds.ErrUnreachable, errors.Join(err, cause))
+		// Decided here: cause may be a refusal, which explain would go by,
+		// although a key that is in use is refused as well.
+		return Done{}, unreachable(fmt.Errorf("read back: %w", errors.Join(err, cause)))
 	case found.CID != want:
 		return Done{}, taken(place)
 	}

@@ -95,7 +95,7 @@ func kindOf(err error) Kind {
 func TestNobodyCanTell(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	s.noReads = true
+	s.noRead = func(w http.ResponseWriter) { refuse(w, http.StatusBadGateway, "", "") }
 	s.spoil = func(w http.ResponseWriter, n int) (bool, bool) {
 		if n == 1 {
 			cut(w)
@@ -107,10 +107,37 @@ func TestNobodyCanTell(t *testing.T) {
 		t.Errorf("got %v, want unreachable", err)
 	}
 	s.mu.Lock()
-	s.noReads = false
+	s.noRead = nil
 	s.mu.Unlock()
 	if _, err := a.Create(t.Context(), actor, write("a")); err != nil || len(s.records) != 1 {
 		t.Errorf("again: %v, %d records", err, len(s.records))
+	}
+}
+
+// TestRefusalThatCannotBeSettled holds that a refusal which may mean that the
+// key is in use stays unclear when the record cannot be read back, however
+// that fails.
+func TestRefusalThatCannotBeSettled(t *testing.T) {
+	t.Parallel()
+	for name, noRead := range map[string]func(http.ResponseWriter){
+		"connection lost": cut,
+		"502":             func(w http.ResponseWriter) { refuse(w, http.StatusBadGateway, "", "") },
+		"400":             func(w http.ResponseWriter) { refuse(w, http.StatusBadRequest, "InvalidRequest", "no reads now") },
+		"429":             func(w http.ResponseWriter) { refuse(w, http.StatusTooManyRequests, "RateLimitExceeded", "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			s.noRead = noRead
+			s.spoil = func(w http.ResponseWriter, _ int) (bool, bool) {
+				refuse(w, http.StatusBadRequest, "InvalidRequest", "there is a record already")
+				return true, false
+			}
+			_, err := newAgent(t, s, nil).Create(t.Context(), actor, write("a"))
+			if kindOf(err) != Unreachable || fault.KindOf(err) != fault.Unavailable {
+				t.Errorf("got %v: %v, want unreachable", kindOf(err), err)
+			}
+		})
 	}
 }
 

@@ -86,10 +86,14 @@ func (a *Agent) explain(err error, scope string) error {
 	case errors.As(err, &refused) && refused.Status < 500:
 		return &Error{Kind: Refused, public: pds.Fault(err)}
 	case isUnreachable(err):
-		return &Error{Kind: Unreachable, public: fault.Wrap(fault.Unavailable, err,
-			"Your server does not answer. Please try again in a minute; nothing will be there twice.")}
+		return unreachable(err)
 	}
 	return err
+}
+
+func unreachable(cause error) error {
+	return &Error{Kind: Unreachable, public: fault.Wrap(fault.Unavailable, cause,
+		"Your server does not answer. Please try again in a minute; nothing will be there twice.")}
 }
 
 func isOver(err error) bool {

@@ -35,7 +35,7 @@ type server struct {
 	records map[string]map[string]any
 	writes  int
 	spoil   func(w http.ResponseWriter, n int) (write, answer bool)
-	noReads bool
+	noRead  func(w http.ResponseWriter) // answers every getRecord, unless nil
 }
 
 func newServer(t *testing.T) *server {
@@ -93,8 +93,8 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) {
 	uri := fmt.Sprintf("at://%s/%s/%s", q.Get("repo"), q.Get("collection"), q.Get("rkey"))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.noReads {
-		refuse(w, http.StatusBadGateway, "", "")
+	if s.noRead != nil {
+		s.noRead(w)
 		return
 	}
 	record, ok := s.records[uri]
