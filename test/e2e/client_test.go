@@ -124,6 +124,9 @@ func (b *browser) begin(identifier, returnTo string) string {
 	if a.status != http.StatusSeeOther && a.status != http.StatusFound {
 		b.t.Fatalf("sign-in as %s: status %d, want a redirect to the PDS\n%s", identifier, a.status, a.body)
 	}
+	if err := b.inst.learnSecrets(); err != nil {
+		b.t.Fatal(err)
+	}
 	return a.location()
 }
 

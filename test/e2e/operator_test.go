@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/atoll-social/atoll/internal/keyring"
+	"github.com/atoll-social/atoll/internal/store"
 )
 
 // atoll runs the program in an empty folder with an environment of its own.
@@ -199,5 +201,92 @@ func TestTwoStartsOnOnePort(t *testing.T) {
 	out, code := atoll(t, other, []string{"ATOLL_LISTEN=" + inst.addr}, "serve")
 	if code != 1 || !strings.Contains(out, inst.addr) || !strings.Contains(out, "in use") {
 		t.Errorf("serve on a taken port: code %d\n%s", code, out)
+	}
+}
+
+// TestWhatIsSaidAtTheStart: a development client says that it is one, and an
+// instance whose documents others cannot fetch is warned, but serves (S1, S4).
+func TestWhatIsSaidAtTheStart(t *testing.T) {
+	t.Parallel()
+	if log := start(t, shape{}).log.String(); !strings.Contains(log, "development client") || !strings.Contains(log, "http://localhost") {
+		t.Errorf("the log of a development client does not say what it is:\n%s", log)
+	}
+	inst := start(t, shape{confidential: true})
+	elsewhere := httptest.NewServer(http.RedirectHandler("https://www.example.org/", http.StatusMovedPermanently))
+	t.Cleanup(elsewhere.Close)
+	mapHost(t, inst, inst.host, strings.TrimPrefix(elsewhere.URL, "http://"))
+	inst.restart()
+	eventually(t, 15*time.Second, "a warning that names the redirect and the fix", func() bool {
+		log := inst.log.String()
+		return strings.Contains(log, "published document is wrong") && strings.Contains(log, "redirects to https://www.example.org/") && strings.Contains(log, "reverse proxy")
+	})
+	if status := inst.ready(t); status != http.StatusOK {
+		t.Errorf("/readyz with wrong documents: %d, want 200", status)
+	}
+}
+
+// TestASourceThatIsDownDegrades: ready all the same, and named (O4).
+func TestASourceThatIsDownDegrades(t *testing.T) {
+	t.Parallel()
+	inst := start(t, shape{confidential: true, env: map[string]string{"ATOLL_SOURCE": "repos=https://down.atoll-tests.net"}})
+	a := inst.browser().get("/readyz")
+	if a.status != http.StatusOK || !strings.Contains(a.body, `"degraded":["sources"]`) {
+		t.Errorf("/readyz with a source that is down: %d %s, want 200 and sources degraded", a.status, a.body)
+	}
+}
+
+// TestHealthIsOutsideOfLimits: visitors behind one address cannot make the
+// probe fail.
+func TestHealthIsOutsideOfLimits(t *testing.T) {
+	t.Parallel()
+	inst := start(t, shape{confidential: true, env: map[string]string{"ATOLL_LIMITS_REQUESTS_PER_MINUTE": "2"}})
+	b := inst.browser()
+	for range 5 {
+		if a := b.get("/readyz"); a.status != http.StatusOK {
+			t.Fatalf("/readyz: %d, want 200", a.status)
+		}
+	}
+	b.get("/")
+	b.get("/")
+	if a := b.get("/"); a.status != http.StatusTooManyRequests || a.header.Get("Retry-After") == "" {
+		t.Errorf("the third page within a minute: %d, Retry-After %q; want 429 and when", a.status, a.header.Get("Retry-After"))
+	}
+}
+
+// TestAWrongKeyMigratesNothing: an upgrade with the wrong key leaves the
+// database to the version that it belongs to (O3, O10).
+func TestAWrongKeyMigratesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if out, code := atoll(t, dir, nil, "migrate"); code != 0 {
+		t.Fatalf("migrate: %d\n%s", code, out)
+	}
+	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(dir, "data", "atoll.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	version, _, err := db.SchemaVersion(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As an older version left it: the newest migration has not run.
+	err = db.Tx(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `DELETE FROM goose_db_version WHERE version_id = $1`, version)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"serve"}, {"migrate"}, {"doctor"}, {"keys", "list"}} {
+		if out, code := atoll(t, dir, []string{"ATOLL_SECRET_KEY=" + newKey(t)}, args...); code == 0 {
+			t.Errorf("atoll %v with a wrong key on an older schema: code 0\n%s", args, out)
+		}
+	}
+	if out, code := atoll(t, dir, nil, "keys", "list"); code != 1 || !strings.Contains(out, "atoll migrate") {
+		t.Errorf("keys list on an older schema: %d\n%s\nwant 1, and what brings it up", code, out)
+	}
+	if now, _, err := db.SchemaVersion(t.Context()); err != nil || now != version-1 {
+		t.Errorf("the schema went from version %d to %d (%v)", version-1, now, err)
 	}
 }

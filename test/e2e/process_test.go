@@ -135,7 +135,7 @@ const unset = "\x00"
 
 func (i *instance) seams() string {
 	s := seams{Network: i.network.Env(), Hosts: maps.Clone(i.hosts), ClockOffset: i.shape.clockOffset}
-	if i.host != "" {
+	if _, mapped := s.Hosts[i.host]; i.host != "" && !mapped {
 		s.Hosts[i.host] = i.addr
 	}
 	text, err := json.Marshal(s)
@@ -283,4 +283,15 @@ func plainSeams(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// ready asks the process itself, past any proxy.
+func (i *instance) ready(t *testing.T) (status int) {
+	t.Helper()
+	resp, err := http.Get("http://" + i.addr + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
 }

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 
@@ -23,7 +25,23 @@ func (i *instance) secrets() (map[string]string, error) {
 			return nil, err
 		}
 	}
+	for _, column := range []string{"verifier", "dpop_key"} {
+		if err := i.open(db, ring, "login_attempt", "state_hash", column, found); err != nil {
+			return nil, err
+		}
+	}
 	return found, i.open(db, ring, "signing_key", "kid", "private_key", found)
+}
+
+// learn adds a secret, and of a key what is private in it.
+func learn(found map[string]string, name, plain string) {
+	found[name] = plain
+	var key struct {
+		D string `json:"d"`
+	}
+	if json.Unmarshal([]byte(plain), &key) == nil && key.D != "" {
+		found[name+" (d)"] = key.D
+	}
 }
 
 // database opens the instance's database beside it.
@@ -52,10 +70,14 @@ func (i *instance) open(db *store.DB, ring *keyring.Ring, table, key, column str
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var id string
+		var rowKey any
 		var sealed []byte
-		if err := rows.Scan(&id, &sealed); err != nil {
+		if err := rows.Scan(&rowKey, &sealed); err != nil {
 			return err
+		}
+		id, isText := rowKey.(string)
+		if !isText {
+			id = hex.EncodeToString(rowKey.([]byte))
 		}
 		if len(sealed) == 0 {
 			continue
@@ -64,7 +86,7 @@ func (i *instance) open(db *store.DB, ring *keyring.Ring, table, key, column str
 		if err != nil {
 			return fmt.Errorf("open %s.%s of %s: %w", table, column, id, err)
 		}
-		found[fmt.Sprintf("%s.%s of %s", table, column, id)] = string(plain)
+		learn(found, fmt.Sprintf("%s.%s of %s", table, column, id), string(plain))
 	}
 	return rows.Err()
 }
