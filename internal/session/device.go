@@ -111,7 +111,8 @@ func (d Device) Acting(did syntax.DID) (Account, error) {
 
 // Device looks a cookie value up; ok is false when it is not, or no longer,
 // one of ours. It costs one read at most, and one write an hour, which moves
-// the expiry and the time of last use.
+// the expiry and the time of last use. A write that fails is made up for later:
+// who can be read is signed in, also on a full disk.
 func (m *Manager) Device(ctx context.Context, token keyring.Secret) (d Device, ok bool, err error) {
 	if !wellFormed(token) {
 		return Device{}, false, nil
@@ -124,9 +125,9 @@ func (m *Manager) Device(ctx context.Context, token keyring.Secret) (d Device, o
 	if d.ID == "" {
 		return Device{}, false, nil
 	}
-	if now.Sub(d.UsedAt) >= slideEvery {
-		if err := m.slide(ctx, &d, now); err != nil {
-			return Device{}, false, fmt.Errorf("renew device %s: %w", d.ID, err)
+	if now.Sub(d.UsedAt) >= slideEvery && now.UnixMicro() >= m.noSlideUntil.Load() {
+		if err := m.slide(ctx, &d, now); err != nil && ctx.Err() == nil {
+			m.pauseSlides(ctx, now, err)
 		}
 	}
 	return d, true, nil
@@ -183,8 +184,11 @@ func (m *Manager) scanAccount(rows *sql.Rows, d *Device) (Account, error) {
 }
 
 // slide moves the expiry. Of several requests at once one writes; the
-// comparison with used_at makes the others do nothing.
+// comparison with used_at makes the others do nothing. A page does not wait
+// long for it. After an error d is as it was.
 func (m *Manager) slide(ctx context.Context, d *Device, now time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, slideTimeout)
+	defer cancel()
 	expires := now.Add(m.life)
 	err := m.db.Tx(ctx, func(tx *store.Tx) error {
 		if _, err := tx.ExecContext(ctx,
@@ -203,4 +207,13 @@ func (m *Manager) slide(ctx context.Context, d *Device, now time.Time) error {
 	}
 	d.UsedAt, d.ExpiresAt, d.Renewed = now, expires, true
 	return nil
+}
+
+// pauseSlides keeps this process from trying again, and from saying so again,
+// for a while: what is in the way of one device is in the way of all.
+func (m *Manager) pauseSlides(ctx context.Context, now time.Time, cause error) {
+	until := m.noSlideUntil.Load()
+	if until <= now.UnixMicro() && m.noSlideUntil.CompareAndSwap(until, now.Add(slidePause).UnixMicro()) {
+		m.log.ErrorContext(ctx, "last use of devices cannot be written", "error", cause)
+	}
 }

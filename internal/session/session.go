@@ -11,6 +11,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/atoll-social/atoll/internal/keyring"
@@ -26,6 +27,13 @@ const maxAccounts = 20
 
 // slideEvery is the least time between two writes of a device's expiry.
 const slideEvery = time.Hour
+
+// slideTimeout is how long a page waits for that write, slidePause how long
+// nobody tries after one that failed.
+const (
+	slideTimeout = time.Second
+	slidePause   = time.Minute
+)
 
 // Config is what a Manager works with.
 type Config struct {
@@ -51,6 +59,8 @@ type Manager struct {
 	log  *slog.Logger
 	now  func() time.Time
 	life time.Duration
+
+	noSlideUntil atomic.Int64 // microseconds; see pauseSlides
 
 	clientID    string
 	subscribers struct {
