@@ -55,6 +55,10 @@ func newHost(t testing.TB) *host {
 		}
 		fmt.Fprint(w, `{"did":"did:web:pds.example.com","availableUserDomains":[]}`)
 	})
+	mux.HandleFunc("GET /xrpc/com.atproto.sync.listRepos", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"repos":[]}`)
+	})
 	mux.HandleFunc("GET /xrpc/com.atproto.sync.getRepoStatus", func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		defer h.mu.Unlock()

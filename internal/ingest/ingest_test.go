@@ -69,14 +69,17 @@ func TestHostThatIsDownIsNoRelay(t *testing.T) {
 	h := newHost(t)
 	h.emit(newPost(1, alice, 1, "past"))
 	real := h.server.Config.Handler
-	fails := make(chan bool, 3)
-	for range cap(fails) {
-		fails <- true
+	// What reverse proxies say while the server behind them restarts.
+	fails := make(chan int, 6)
+	for range 2 {
+		fails <- http.StatusBadGateway
+		fails <- http.StatusNotFound // to describeServer
+		fails <- http.StatusNotFound // and to listRepos
 	}
 	h.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case <-fails:
-			http.Error(w, "<html>bad gateway", http.StatusBadGateway)
+		case status := <-fails:
+			http.Error(w, "<html>not now", status)
 		default:
 			real.ServeHTTP(w, r)
 		}

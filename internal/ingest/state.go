@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -71,9 +72,34 @@ func (s *source) probe(ctx context.Context) (place, error) {
 	case err == nil:
 		return startOf(originPDS), nil
 	case errors.As(err, &refused) && isAbsent(refused.Status):
+		// A reverse proxy says "not found" too while the PDS behind it restarts.
+		if err := s.listsRepos(ctx); err != nil {
+			return place{}, fmt.Errorf("ask the host what it is: it is no PDS, and: %w", err)
+		}
+		s.log.WarnContext(ctx, "the host is a relay: what was there before is not read")
 		return startOf(originRelay), nil
 	}
 	return place{}, fmt.Errorf("ask the host what it is: %w", err)
+}
+
+// listsRepos proves that the host speaks com.atproto.sync at all.
+func (s *source) listsRepos(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/xrpc/com.atproto.sync.listRepos?limit=1", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := s.in.cfg.Fetch.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var page struct {
+		Repos []json.RawMessage `json:"repos"`
+	}
+	if resp.StatusCode != http.StatusOK || json.NewDecoder(resp.Body).Decode(&page) != nil || page.Repos == nil {
+		return fmt.Errorf("listRepos is answered with status %d and no list", resp.StatusCode)
+	}
+	return nil
 }
 
 // isAbsent reports that a host does not have a method.
