@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/oauth/client"
 )
@@ -118,7 +119,8 @@ func (r *Revoker) revoke(ctx context.Context, d due) error {
 	}
 	s, last := &row.data, row.revokeTries >= revokeTries
 	if err = r.m.open(row); err != nil {
-		last = true // it will not open next time either
+		// It will not open next time either, unless its master key comes back.
+		last = !errors.Is(err, keyring.ErrUnknownKey)
 	} else {
 		callCtx, cancel := context.WithTimeout(ctx, revokeTimeout)
 		err = r.client.Revoke(callCtx, s)

@@ -158,6 +158,37 @@ func TestUnreadableSessionsAreGivenUpAtOnce(t *testing.T) {
 	})
 }
 
+// A row whose master key is away is kept, however long, and revoked when the
+// operator has given the key back.
+func TestSessionsOfAMissingMasterKeyAreRevokedWhenItIsBack(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		f := newFixture(t, db)
+		token, data := f.signIn(keyring.Secret{}, alice)
+		if _, err := f.SignOut(t.Context(), token, ""); err != nil {
+			t.Fatal(err)
+		}
+		right, s := f.ring, &server{}
+		f.ring = newRing(t)
+		without := newRevoker(t, f.another(), s)
+		for range 10 {
+			pass(t, without, 1)
+			f.clock.advance(4 * 24 * time.Hour)
+		}
+		if n := f.count(`SELECT count(*) FROM audit WHERE kind = 'revocation_abandoned'`); n != 0 || len(s.told) != 0 {
+			t.Fatalf("without the master key: given up %d times, told %d times; want the session kept", n, len(s.told))
+		}
+		f.ring = right
+		pass(t, newRevoker(t, f.another(), s), 1)
+		if diff := cmp.Diff([]string{data.RefreshToken}, s.told); diff != "" {
+			t.Errorf("tokens that were revoked (-want +got):\n%s", diff)
+		}
+		if n := f.count(`SELECT count(*) FROM oauth_session`); n != 0 {
+			t.Errorf("%d sessions are left, want 0", n)
+		}
+	})
+}
+
 func TestRunRevokesWithoutWaitingForTheNextLook(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
