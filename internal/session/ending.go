@@ -67,6 +67,9 @@ func (tx *change) end(ctx context.Context, query string, args []any, why Reason)
 		if _, err := tx.ExecContext(ctx, `UPDATE device_account SET handle = '' WHERE session_id = $1`, s.id); err != nil {
 			return nil, err
 		}
+		if _, err := tx.ExecContext(ctx, `UPDATE app_session SET handle = '' WHERE oauth_session_id = $1`, s.id); err != nil {
+			return nil, err
+		}
 		tx.happened(EventEnded, s.id, s.did, why)
 	}
 	return all, nil

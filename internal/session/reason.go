@@ -16,6 +16,8 @@ const (
 	ReasonDeleted    Reason = "deleted"        // the account was deleted at its server
 	ReasonSuspended  Reason = "suspended"      // the account is suspended at its server
 	ReasonTakenDown  Reason = "taken_down"     // the account is taken down at its server
+	// ReasonAppReplayed: a used secret of an app came again, so that somebody else may hold it.
+	ReasonAppReplayed Reason = "app_replayed"
 )
 
 // Explain tells a member, in a whole sentence, why their session is over or
@@ -44,5 +46,6 @@ var sentences = map[Reason]string{
 	ReasonIdle:                "This device was not used for a long time, so its sign-in was ended.",
 	ReasonOperator:            "The operator of this site has ended this sign-in.",
 	ReasonUnreadable:          "What was kept of this sign-in cannot be read any more.",
+	ReasonAppReplayed:         "An old secret of the app was used again, so its sign-in was ended.",
 	ReasonClient:              "This site's address has changed since you signed in.",
 }

@@ -83,6 +83,10 @@ func (m *Manager) SetHandle(ctx context.Context, did syntax.DID, handle syntax.H
 UPDATE device_account SET handle = $1 WHERE did = $2 AND handle <> $1
 AND EXISTS (SELECT 1 FROM oauth_session s WHERE s.id = device_account.session_id AND s.state = 'live')`,
 			handle.String(), did.String())
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE app_session SET handle = $1 WHERE did = $2 AND handle <> $1`, handle.String(), did.String())
 		return err
 	})
 	if err != nil {
