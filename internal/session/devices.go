@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -17,13 +18,14 @@ type Listed struct {
 	Origin     string // coarse address of the last sign-in; may be empty
 	SignedInAt time.Time
 	UsedAt     time.Time // exact to the hour
-	Live       bool      // false: the session ended by itself
+	Live       bool      // as Account.Live: false when the member has to sign in again there
 }
 
 // Devices returns where did is signed in, last used first, 100 at most.
 func (m *Manager) Devices(ctx context.Context, did syntax.DID) ([]Listed, error) {
 	rows, err := m.db.Read().QueryContext(ctx, `
-SELECT d.id, d.user_agent, d.origin, a.signed_in_at, d.used_at, COALESCE(s.state, '')
+SELECT d.id, d.user_agent, d.origin, a.signed_in_at, d.used_at,
+       COALESCE(s.state, ''), COALESCE(s.ended_reason, ''), COALESCE(s.client_id, ''), `+keyFits+`
 FROM device_account a
 JOIN device d ON d.id = a.device_id
 LEFT JOIN oauth_session s ON s.id = a.session_id
@@ -36,14 +38,17 @@ ORDER BY d.used_at DESC, d.id LIMIT 100`, did.String(), store.Micros(m.now()))
 	var all []Listed
 	for rows.Next() {
 		var (
-			l            Listed
-			signed, used int64
-			state        string
+			l               Listed
+			signed, used    int64
+			state, clientID string
+			ended           Reason
+			keyFits         sql.NullBool // NULL where there is no session
 		)
-		if err := rows.Scan(&l.ID, &l.Name, &l.Origin, &signed, &used, &state); err != nil {
+		if err := rows.Scan(&l.ID, &l.Name, &l.Origin, &signed, &used, &state, &ended, &clientID, &keyFits); err != nil {
 			return nil, fmt.Errorf("list devices of %s: %w", did, err)
 		}
-		l.SignedInAt, l.UsedAt, l.Live = store.FromMicros(signed), store.FromMicros(used), state == stateLive
+		l.SignedInAt, l.UsedAt = store.FromMicros(signed), store.FromMicros(used)
+		_, l.Live = m.usable(state, ended, clientID, keyFits.Bool)
 		all = append(all, l)
 	}
 	return all, rows.Err()

@@ -29,6 +29,25 @@ func (f *fixture) as(clientID string) *session.Manager {
 	return m
 }
 
+// listed checks that alice's list of devices says of one of them what its own
+// pages say.
+func (f *fixture) listed(m *session.Manager, id string, live bool) {
+	f.t.Helper()
+	all, err := m.Devices(f.t.Context(), alice)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, l := range all {
+		if l.ID == id {
+			if l.Live != live {
+				f.t.Errorf("device %s is listed with live = %v, want %v", id, l.Live, live)
+			}
+			return
+		}
+	}
+	f.t.Errorf("device %s is not listed", id)
+}
+
 // S46: a session of another client asks to sign in again, once; and an operator
 // who corrects the instance's address finds every session as it was.
 func TestSessionsOfAnotherClientAskToSignInAgain(t *testing.T) {
@@ -57,6 +76,7 @@ func TestSessionsOfAnotherClientAskToSignInAgain(t *testing.T) {
 			_, err = m.Get(t.Context(), data.ID)
 			device, _, _ := m.Device(t.Context(), in.Token)
 			standing, why := device.Standing()
+			f.listed(m, device.ID, c.fits)
 			if c.fits {
 				if err != nil || standing != session.StandingSignedIn {
 					t.Errorf("session of %s on %s = %v, %s; want it usable", c.of, c.is, err, standing)
@@ -121,6 +141,7 @@ func TestSessionsOfAWithdrawnKeyAskToSignInAgain(t *testing.T) {
 		if standing, why := device.Standing(); standing != session.StandingSignInAgain || why != client.ReasonKeyWithdrawn {
 			t.Errorf("standing = %s, %s", standing, why)
 		}
+		f.listed(m, device.ID, false)
 	})
 }
 
