@@ -191,13 +191,13 @@ type Unresolved struct {
 }
 
 // Unresolved lists accounts that are due to be resolved, the longest due
-// first: those whose DID begins with prefix, at most limit. They are
-// remembered in their rows, so a restart loses none.
+// first: those whose DID begins with prefix, "did:plc:" or "did:web:", at most
+// limit. They are remembered in their rows, so a restart loses none.
 func (x *Index) Unresolved(ctx context.Context, prefix string, limit int) ([]Unresolved, error) {
 	rows, err := x.db.Read().QueryContext(ctx, `
 		SELECT did, resolve_due, resolve_attempts, resolved_at IS NOT NULL FROM account
-		WHERE resolve_due IS NOT NULL AND resolve_due <= $1 AND substr(did, 1, $2) = $3
-		ORDER BY resolve_due, id LIMIT $4`, store.Micros(x.now()), len(prefix), prefix, limit)
+		WHERE resolve_due IS NOT NULL AND resolve_due <= $1 AND substr(did, 1, 8) = $2
+		ORDER BY resolve_due, id LIMIT $3`, store.Micros(x.now()), prefix, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list unresolved accounts: %w", err)
 	}

@@ -3,7 +3,6 @@ package index
 import (
 	"math"
 
-	"github.com/bluesky-social/indigo/atproto/atdata"
 	"github.com/bluesky-social/indigo/atproto/lexicon"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
@@ -14,6 +13,11 @@ const (
 	MaxDIDBytes = 256
 	MaxKeyBytes = 512
 )
+
+// MaxRecordBytes is how much JSON of one record is kept: the longest text with
+// its facets fits twice. The network allows four times as much, and a page of
+// such records would cost its readers seconds.
+const MaxRecordBytes = 256 << 10
 
 // Action is what an operation does to its record.
 type Action uint8
@@ -186,7 +190,7 @@ func (x *Index) read(k kind, op Op) (value, Reason, error) {
 		return nil, ReasonLexicon, err
 	}
 	raw, err := encode(op.Record)
-	if err != nil || len(raw) > atdata.MAX_JSON_RECORD_SIZE {
+	if err != nil || len(raw) > MaxRecordBytes {
 		return nil, ReasonTooLarge, err
 	}
 	v, err := k.read(op.Record, raw)
@@ -194,12 +198,16 @@ func (x *Index) read(k kind, op Op) (value, Reason, error) {
 		return nil, ReasonLexicon, err
 	}
 	for _, did := range v.refs() {
-		if len(did) > MaxDIDBytes {
+		if len(did) > MaxDIDBytes || !accountMethod(did) {
 			return nil, ReasonReference, nil
 		}
 	}
 	return v, "", nil
 }
+
+// accountMethod reports whether accounts of the network can have such a DID
+// (AT Protocol DID specification). Others could never be resolved.
+func accountMethod(did syntax.DID) bool { return did.Method() == "plc" || did.Method() == "web" }
 
 // dropList gathers what a commit could not use.
 type dropList struct{ list []Drop }

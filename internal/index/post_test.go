@@ -188,6 +188,8 @@ func TestMalformed(t *testing.T) {
 		{"bad UTF-8", alice, with("title", "a\xffb"), ReasonText, true},
 		{"no createdAt", alice, with("createdAt", nil), ReasonLexicon, true},
 		{"community of 2 KB", alice, with("community", "did:web:"+strings.Repeat("a", 2000)), ReasonReference, true},
+		{"community of no kind that accounts have", alice, with("community", "did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme"), ReasonReference, true},
+		{"larger than any page should be", alice, with("x", strings.Repeat("x", 300<<10)), ReasonTooLarge, true},
 		{"another type", alice, with("$type", "app.bsky.feed.post"), ReasonLexicon, true},
 		{"nested beyond measure", alice, with("x", nest(200)), ReasonText, true},
 		{"not decoded", alice, Op{Action: Create, Collection: PostCollection, RKey: rkey(1), Malformed: "cbor"}, "cbor", true},

@@ -18,7 +18,8 @@ CREATE TABLE account (
 );
 
 CREATE INDEX account_handle ON account (handle) WHERE handle IS NOT NULL;
-CREATE INDEX account_resolve_due ON account (resolve_due) WHERE resolve_due IS NOT NULL;
+-- By DID method, "did:plc:" and "did:web:": each waits in a queue of its own.
+CREATE INDEX account_resolve_due ON account (substr(did, 1, 8), resolve_due, id) WHERE resolve_due IS NOT NULL;
 
 -- Posts, one row per author and record key. rev is the gate: the revision of
 -- the repository that was applied last, as the integer of its TID. The row
