@@ -5,17 +5,21 @@ import "github.com/atoll-social/atoll/oauth/client"
 // Reason says why a session is over, or why it is paused.
 type Reason = client.Reason
 
+// Reasons that the OAuth client has too.
+const (
+	ReasonIdle      = client.ReasonIdle      // the session, or its device, was not used for too long
+	ReasonDeleted   = client.ReasonDeleted   // the account was deleted at its server
+	ReasonSuspended = client.ReasonSuspended // the account is suspended at its server
+	ReasonTakenDown = client.ReasonTakenDown // the account is taken down at its server
+)
+
 // Reasons beside those of the OAuth client. They are stored and never reused.
 const (
 	ReasonSignedOut  Reason = "signed_out"     // by the member, here or from another device
 	ReasonReplaced   Reason = "replaced"       // the same account signed in again on the same device
-	ReasonIdle       Reason = "idle"           // its device was not used for too long
 	ReasonOperator   Reason = "operator"       // by the operator of this site
 	ReasonClient     Reason = "client_changed" // it was given to another client than this site is today
 	ReasonUnreadable Reason = "unreadable"     // its secrets cannot be read any more
-	ReasonDeleted    Reason = "deleted"        // the account was deleted at its server
-	ReasonSuspended  Reason = "suspended"      // the account is suspended at its server
-	ReasonTakenDown  Reason = "taken_down"     // the account is taken down at its server
 	// ReasonAppReplayed: a used secret of an app came again, so that somebody else may hold it.
 	ReasonAppReplayed Reason = "app_replayed"
 )
@@ -43,7 +47,8 @@ var sentences = map[Reason]string{
 	ReasonDeleted:             "Your account was deleted at its server.",
 	ReasonSignedOut:           "You signed out.",
 	ReasonReplaced:            "You signed in anew on this device, which ended the sign-in before.",
-	ReasonIdle:                "This device was not used for a long time, so its sign-in was ended.",
+	ReasonIdle:                "This sign-in was not used for a long time, so it was ended.",
+	client.ReasonUpgraded:     "You gave more permissions in a new sign-in, which took the place of this one.",
 	ReasonOperator:            "The operator of this site has ended this sign-in.",
 	ReasonUnreadable:          "What was kept of this sign-in cannot be read any more.",
 	ReasonAppReplayed:         "An old secret of the app was used again, so its sign-in was ended.",
