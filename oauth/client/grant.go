@@ -35,6 +35,7 @@ func (h *holder) refresh(ctx context.Context) (*SessionData, error) {
 	case errors.Is(asked.err, oauth.InvalidGrant):
 		return h.refused(ctx, asked.err)
 	case errors.Is(asked.err, errLeaseLost), errors.Is(asked.err, ErrNotFound):
+		h.end()
 		return c.fly(ctx, d) // whoever has it now knows what became of it
 	}
 	h.release(ctx, !h.unanswered && !asked.unclear)
@@ -212,39 +213,39 @@ const (
 // tokens are revoked and the session ends.
 func (h *holder) store(ctx context.Context, next *SessionData) (*SessionData, error) {
 	c, used := h.c, h.current().RefreshToken
-	h.end()
-	row := h.current()
 	var err error
 	for try := range saveTries {
 		if try > 0 {
 			rest(ctx, savePause<<(try-1))
 		}
-		next.Version = row.Version
-		if err = c.write(ctx, next); err == nil {
-			return next, nil
+		if err = h.put(ctx, next); err == nil {
+			return h.current(), nil
 		}
-		if errors.Is(err, ErrNotFound) {
+		row, readErr := c.read(ctx, next.ID)
+		switch {
+		case errors.Is(err, ErrNotFound), errors.Is(readErr, ErrNotFound):
 			c.forget(ctx, next) // signed out meanwhile: nobody may keep these tokens alive
-			return nil, fmt.Errorf("session %s: save refreshed tokens: %w", next.ID, err)
+			return nil, fmt.Errorf("session %s: save refreshed tokens: %w", next.ID, ErrNotFound)
+		case readErr == nil && row.AccessToken == next.AccessToken:
+			return row, nil // it was saved, and only the answer went missing
+		case readErr == nil && row.RefreshToken != used:
+			return row, nil // somebody has refreshed after us: theirs are newer
+		case readErr == nil && (errors.Is(err, errLeaseLost) || errors.Is(err, ErrConflict)):
+			h.retake(row) // the tokens there are still those that ours replace
 		}
 		c.log.WarnContext(ctx, "refreshed tokens not saved", "session", next, "try", try+1, "error", err)
-		now, readErr := c.read(ctx, next.ID)
-		switch {
-		case errors.Is(readErr, ErrNotFound):
-			c.forget(ctx, next)
-			return nil, readErr
-		case readErr != nil: // tried again
-		case now.AccessToken == next.AccessToken:
-			return now, nil // it was saved, and only the answer went missing
-		case now.RefreshToken != used:
-			// Somebody has refreshed after us. Theirs are newer; ours are not kept.
-			return now, nil
-		default:
-			row = now // the tokens there are still those that ours replace
-		}
 	}
 	c.forget(ctx, next)
 	return nil, c.ended(ctx, next, ReasonLost, fmt.Errorf("save refreshed tokens: %w", err))
+}
+
+// put writes everything of next but its version.
+func (h *holder) put(ctx context.Context, next *SessionData) error {
+	return h.save(ctx, func(d *SessionData) {
+		version := d.Version
+		*d = *next
+		d.Version = version
+	})
 }
 
 func rest(ctx context.Context, d time.Duration) {
@@ -258,13 +259,13 @@ func rest(ctx context.Context, d time.Duration) {
 // is still what was refused the session is over.
 func (h *holder) refused(ctx context.Context, cause error) (*SessionData, error) {
 	c, used := h.c, h.current()
-	h.end()
 	row, err := c.read(ctx, used.ID)
 	if err != nil {
 		h.release(ctx, !h.unanswered)
 		return nil, err
 	}
 	if row.RefreshToken != used.RefreshToken || row.LeaseOwner != h.owner {
+		h.end()
 		return c.fly(ctx, used) // somebody else has refreshed, or is at it
 	}
 	return nil, c.ended(ctx, used, c.reason(ctx, used, h.unanswered, cause), cause)

@@ -2,10 +2,14 @@ package client_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/atoll-social/atoll/oauth/client"
@@ -28,12 +32,25 @@ type fixture struct {
 	sessions *memstore.Sessions
 	keys     *client.KeySet
 	key      *client.SigningKey // the set's first
+	cfg      client.Config
 }
 
 // newFixture makes a confidential client; change may make it another one.
 func newFixture(t testing.TB, change func(*client.Config)) *fixture {
 	t.Helper()
-	f := &fixture{net: hostile.New(), attempts: memstore.NewAttempts(1000, nil), sessions: memstore.NewSessions()}
+	return fixtureOn(t, hostile.New(), change)
+}
+
+// bubble runs fn with a fixture in time that is not real, on a network without
+// sockets. At the end nothing may be left running.
+func bubble(t *testing.T, change func(*client.Config), fn func(t *testing.T, f *fixture)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { fn(t, fixtureOn(t, hostile.NewDirect(), change)) })
+}
+
+func fixtureOn(t testing.TB, net *hostile.Network, change func(*client.Config)) *fixture {
+	t.Helper()
+	f := &fixture{net: net, attempts: memstore.NewAttempts(1000, nil), sessions: memstore.NewSessions()}
 	t.Cleanup(f.net.Close)
 	f.key = signingKey(t)
 	var err error
@@ -50,9 +67,76 @@ func newFixture(t testing.TB, change func(*client.Config)) *fixture {
 	if f.Client, err = client.New(cfg); err != nil {
 		t.Fatal(err)
 	}
+	f.cfg = cfg
 	f.net.JWKS = f.JWKS
 	t.Cleanup(cfg.HTTP.CloseIdleConnections)
 	return f
+}
+
+// another is a client as a second process would have it: the same store, keys
+// and network, and nothing else in common.
+func (f *fixture) another(t testing.TB, change func(*client.Config)) *client.Client {
+	t.Helper()
+	cfg := f.cfg
+	if change != nil {
+		change(&cfg)
+	}
+	c, err := client.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// call uses a session once.
+func call(ctx context.Context, c *client.Client, id string) error {
+	s, err := c.Session(ctx, id)
+	if err != nil {
+		return err
+	}
+	return use(ctx, s)
+}
+
+func use(ctx context.Context, s *client.Session) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.Data().PDS+"/xrpc/com.atproto.repo.createRecord", strings.NewReader("{}"))
+	if err != nil {
+		return err
+	}
+	resp, err := s.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("answer %d %s: %w", resp.StatusCode, text, err)
+	}
+	return nil
+}
+
+// row reads a session as it is stored.
+func (f *fixture) row(t testing.TB, id string) *client.SessionData {
+	t.Helper()
+	d, err := f.sessions.Get(context.Background(), id)
+	if err != nil {
+		t.Fatalf("Get: %v", err)
+	}
+	return d
+}
+
+// edit changes a row behind everybody's back.
+func (f *fixture) edit(t testing.TB, id string, change func(*client.SessionData)) {
+	t.Helper()
+	d := f.row(t, id)
+	change(d)
+	if err := f.sessions.Save(context.Background(), d); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expire moves the end of the access token back.
+func (f *fixture) expire(t testing.TB, id string) {
+	t.Helper()
+	f.edit(t, id, func(d *client.SessionData) { d.AccessExpiresAt = time.Now().Add(-time.Minute) })
 }
 
 // loopback turns the fixture's client into a public one.

@@ -70,7 +70,8 @@ func free(d *SessionData, now time.Time, quiet time.Duration) (until time.Time, 
 // acquire takes the lease in d, which must be free, by a save that compares the
 // version. ErrConflict: somebody was faster.
 func (c *Client) acquire(ctx context.Context, d *SessionData) (*holder, error) {
-	h := &holder{c: c, owner: randomID(12), data: d, unanswered: !d.SentUntil.IsZero(), stop: make(chan struct{})}
+	h := &holder{c: c, owner: randomID(12), data: d, unanswered: !d.SentUntil.IsZero(), stop: make(chan struct{}), turn: make(chan struct{}, 1)}
+	h.yield()
 	err := h.save(ctx, func(d *SessionData) { d.LeaseOwner, d.LeaseUntil = h.owner, c.now().Add(leaseLife) })
 	if err != nil {
 		return nil, err
@@ -91,15 +92,17 @@ type holder struct {
 	stop  chan struct{}
 	beats sync.WaitGroup
 
-	mu   sync.Mutex
+	turn chan struct{} // holds one value: who has taken it may write the row
 	data *SessionData
 	lost error
 }
 
+func (h *holder) yield() { h.turn <- struct{}{} }
+
 // current returns a copy of the row.
 func (h *holder) current() *SessionData {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	<-h.turn
+	defer h.yield()
 	return h.data.Clone()
 }
 
@@ -107,8 +110,8 @@ func (h *holder) current() *SessionData {
 // is still ours, an earlier save of ours was written although it failed, and the
 // change is made upon it. Otherwise the lease is lost: errLeaseLost, ErrNotFound.
 func (h *holder) save(ctx context.Context, change func(*SessionData)) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	<-h.turn
+	defer h.yield()
 	if h.lost != nil {
 		return h.lost
 	}
@@ -138,6 +141,14 @@ func (h *holder) write(ctx context.Context, change func(*SessionData)) error {
 	return nil
 }
 
+// retake goes on from a row whose lease is somebody else's, to save tokens in
+// spite of that. The comparison of the version still keeps newer ones safe.
+func (h *holder) retake(row *SessionData) {
+	<-h.turn
+	defer h.yield()
+	h.data, h.lost = row, nil
+}
+
 // beat shows every leaseBeat that the holder lives.
 func (h *holder) beat(ctx context.Context) {
 	ticker := time.NewTicker(leaseBeat)
@@ -148,7 +159,7 @@ func (h *holder) beat(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		err := h.save(ctx, func(d *SessionData) { d.LeaseUntil = h.c.now().Add(leaseLife) })
+		err := h.extend(ctx)
 		if err != nil {
 			h.c.log.WarnContext(ctx, "lease of a session not extended", "session", h.data.ID, "error", err)
 		}
@@ -156,6 +167,14 @@ func (h *holder) beat(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// extend renews the lease, unless it was given back or lost.
+func (h *holder) extend(ctx context.Context) error {
+	if h.current().LeaseOwner != h.owner {
+		return nil
+	}
+	return h.save(ctx, func(d *SessionData) { d.LeaseUntil = h.c.now().Add(leaseLife) })
 }
 
 // end stops the beats; nothing is written any more. It may be called twice.
@@ -192,6 +211,9 @@ func (h *holder) mark(ctx context.Context) error {
 			now := h.c.now()
 			d.SentUntil, d.LeaseUntil = now.Add(callLife), now.Add(leaseLife)
 		})
+		if err == nil {
+			err = h.verify(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -202,18 +224,36 @@ func (h *holder) mark(ctx context.Context) error {
 	return fmt.Errorf("%w: the store is too slow to hold a lease", ErrStore)
 }
 
+// verify reads what was written: a store that does not keep what it is told, or
+// answers with an older state, is found out before a refresh token is sent.
+func (h *holder) verify(ctx context.Context) error {
+	wrote := h.current()
+	row, err := h.c.read(ctx, wrote.ID)
+	switch {
+	case err != nil:
+		return err
+	case row.Version < wrote.Version:
+		return fmt.Errorf("session %s: %w: it has saved version %d and answers with %d", wrote.ID, ErrStore, wrote.Version, row.Version)
+	case row.LeaseOwner != h.owner:
+		return errLeaseLost
+	case row.RefreshToken != wrote.RefreshToken || row.SentUntil.IsZero():
+		return fmt.Errorf("session %s: %w: it answers with something else than it has saved", wrote.ID, ErrStore)
+	}
+	return nil
+}
+
 // left returns how much of the time that was marked remains, by the wall clock.
 // A clock that was set back does not lengthen it.
 func (h *holder) left() time.Duration {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	<-h.turn
+	defer h.yield()
 	return min(h.data.SentUntil.Sub(h.c.now()), callLife)
 }
 
 // maySend is asked directly before each sending of a refresh token.
 func (h *holder) maySend() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	<-h.turn
+	defer h.yield()
 	now := h.c.now()
 	switch {
 	case h.lost != nil:
