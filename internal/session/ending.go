@@ -127,7 +127,7 @@ func (m *Manager) Delete(ctx context.Context, id string, why Reason) error {
 	return nil
 }
 
-// ErrNotLive: a session is over already.
+// ErrNotLive says that a session is over already.
 var ErrNotLive = errors.New("session is over already")
 
 // Revoke ends a session on behalf of the operator: here at once, and at its

@@ -11,9 +11,9 @@ import (
 )
 
 var (
-	// ErrNoSuchKey: there is no client key of that id.
+	// ErrNoSuchKey says that there is no client key of that id.
 	ErrNoSuchKey = errors.New("there is no such client key")
-	// ErrLastKey: no other key could sign in the place of the one to withdraw.
+	// ErrLastKey says that no other key could sign in the place of the one to withdraw.
 	ErrLastKey = errors.New("no other client key could sign in its place")
 )
 
