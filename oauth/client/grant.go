@@ -42,15 +42,16 @@ func (h *holder) refresh(ctx context.Context) (*SessionData, error) {
 	if errors.Is(asked.err, ErrKeyWithdrawn) {
 		return nil, fmt.Errorf("session %s: refresh: %w", d.ID, asked.err)
 	}
-	return nil, c.kept(d, asked.err)
+	return nil, c.kept(h.current(), asked.err)
 }
 
 // kept notes trouble that passes, so that neither the session nor its server is
-// asked again at once, and makes the error of it.
+// asked again at once, and not while an answer may still come, and makes the
+// error of it.
 func (c *Client) kept(d *SessionData, cause error) error {
 	now := c.now()
 	retry, _ := RetryAt(cause)
-	until := c.pauses.failed(d.ID, now, sessionPause, retry, cause)
+	until := c.pauses.failed(d.ID, now, sessionPause, later(retry, d.SentUntil), cause)
 	var server *ServerError
 	if errors.As(cause, &server) {
 		// The session's own pause must not be a server's: one session that

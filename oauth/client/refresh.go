@@ -131,6 +131,9 @@ func (c *Client) fly(ctx context.Context, stale *SessionData) (*SessionData, err
 		if differs(d, stale) && !c.over(d) {
 			return d, nil
 		}
+		if err := c.paused(d); err != nil {
+			return nil, err
+		}
 		until, ok := free(d, c.now(), seen.see(d))
 		if ok {
 			h, err := c.take(ctx, d)
@@ -171,9 +174,6 @@ func (c *Client) take(ctx context.Context, d *SessionData) (*holder, error) {
 			return nil, c.ended(ctx, d, ReasonExpired, errNoRefreshToken)
 		}
 		return nil, fmt.Errorf("session %s: %w", d.ID, errNoRefreshToken)
-	}
-	if err := c.paused(d); err != nil {
-		return nil, err
 	}
 	h, err := c.acquire(ctx, d)
 	if err != nil {
