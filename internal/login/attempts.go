@@ -20,6 +20,11 @@ import (
 // defaultPending bounds the sign-ins under way, about 40 MB of them.
 const defaultPending = 20_000
 
+// maxOpened bounds how many attempts of one place count as opened, give or take
+// those that are marked at the same instant: to return a cookie proves a
+// browser, but not that a person is in front of it.
+const maxOpened = 50
+
 // AttemptsConfig is what Attempts works with.
 type AttemptsConfig struct {
 	DB   *store.DB
@@ -33,15 +38,17 @@ type AttemptsConfig struct {
 }
 
 // Attempts keeps sign-ins under way for the OAuth client. Newcomers are never
-// refused: where there are too many, those leave that have waited longest among
-// the ones whose browser has not shown itself (S11). State is stored hashed,
-// verifier and proof key sealed (S42).
+// refused: where there are too many, the places that hold most give way, each
+// with those that have waited longest among the ones whose browser has not
+// shown itself (S11). State is stored hashed, verifier and proof key sealed
+// (S42).
 type Attempts struct {
 	db       *store.DB
 	ring     *keyring.Ring
 	now      func() time.Time
 	pending  int
 	perPlace int
+	opened   int // per place
 	puts     atomic.Int64
 }
 
@@ -60,6 +67,7 @@ func NewAttempts(cfg AttemptsConfig) (*Attempts, error) {
 		s.pending = defaultPending
 	}
 	s.perPlace = max(1, s.pending/10)
+	s.opened = min(maxOpened, s.perPlace/2) // so that there is room for others
 	return s, nil
 }
 
@@ -67,8 +75,9 @@ func NewAttempts(cfg AttemptsConfig) (*Attempts, error) {
 // opaque bytes; the table has columns for it.
 type appState struct {
 	ReturnTo string `json:"return_to"`
-	Binding  []byte `json:"binding"` // SHA-256 of the binding cookie's value
-	Origin   string `json:"origin"`  // coarse address of who started
+	Binding  []byte `json:"binding"`       // SHA-256 of the binding cookie's value
+	Origin   string `json:"origin"`        // coarse address of who started
+	App      string `json:"app,omitempty"` // the sign-in of an app that it is for
 }
 
 // params are the parts of an attempt that are neither secret nor asked for.
@@ -98,16 +107,16 @@ func (s *Attempts) Put(ctx context.Context, a *client.Attempt) error {
 	sweep := s.puts.Add(1)%int64(max(1, s.pending/100)) == 0
 	err = s.db.Tx(ctx, func(tx *store.Tx) error {
 		if _, err := tx.ExecContext(ctx, `
-INSERT INTO login_attempt (state_hash, issuer, did, binding_hash, return_to, origin, opened, params, verifier, dpop_key, created_at, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+INSERT INTO login_attempt (state_hash, issuer, did, binding_hash, return_to, origin, opened, params, verifier, dpop_key, created_at, expires_at, app_login_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 			hash, a.Issuer, a.Account.String(), own.Binding, own.ReturnTo, own.Origin, false,
-			public, verifier, key, store.Micros(a.CreatedAt), store.Micros(a.ExpiresAt)); err != nil {
+			public, verifier, key, store.Micros(a.CreatedAt), store.Micros(a.ExpiresAt), own.App); err != nil {
 			return err
 		}
-		if err := dropOldest(ctx, tx, hash, s.perPlace, `origin = $3`, own.Origin); err != nil || !sweep {
+		if err := dropOldest(ctx, tx, hash, s.perPlace, own.Origin); err != nil || !sweep {
 			return err
 		}
-		return dropOldest(ctx, tx, hash, s.pending, `state_hash <> $3`, []byte{})
+		return dropFromMost(ctx, tx, hash, s.pending)
 	})
 	if err != nil {
 		return fmt.Errorf("store sign-in: %w", err)
@@ -115,17 +124,32 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 	return nil
 }
 
-// dropOldest keeps limit attempts of those that where selects, newcomer among
-// them, and drops the others: unopened before opened, old before new.
-func dropOldest(ctx context.Context, tx *store.Tx, newcomer []byte, limit int, where string, arg any) error {
+// dropOldest keeps limit attempts of a place, newcomer among them, and drops the
+// others: unopened before opened, old before new.
+func dropOldest(ctx context.Context, tx *store.Tx, newcomer []byte, limit int, origin string) error {
 	_, err := tx.ExecContext(ctx, `
 DELETE FROM login_attempt WHERE state_hash IN (
-  SELECT state_hash FROM login_attempt WHERE state_hash <> $1 AND `+where+`
-  ORDER BY opened DESC, created_at DESC, state_hash LIMIT 1000000 OFFSET $2)`, newcomer, limit-1, arg)
+  SELECT state_hash FROM login_attempt WHERE state_hash <> $1 AND origin = $3
+  ORDER BY opened DESC, created_at DESC, state_hash LIMIT 1000000 OFFSET $2)`, newcomer, limit-1, origin)
 	return err
 }
 
-const attemptColumns = `issuer, did, binding_hash, return_to, origin, params, verifier, dpop_key, created_at, expires_at`
+// dropFromMost keeps limit attempts of all places, newcomer among them. Every
+// place keeps its best one before any keeps a second, and so on: what goes
+// comes from the places that hold most, however many of their browsers have
+// shown themselves.
+func dropFromMost(ctx context.Context, tx *store.Tx, newcomer []byte, limit int) error {
+	_, err := tx.ExecContext(ctx, `
+DELETE FROM login_attempt WHERE state_hash IN (
+  SELECT state_hash FROM (
+    SELECT state_hash, opened, created_at,
+           row_number() OVER (PARTITION BY origin ORDER BY opened DESC, created_at DESC, state_hash) AS nth
+    FROM login_attempt WHERE state_hash <> $1) AS ranked
+  ORDER BY nth, opened DESC, created_at DESC, state_hash LIMIT 1000000 OFFSET $2)`, newcomer, limit-1)
+	return err
+}
+
+const attemptColumns = `issuer, did, binding_hash, return_to, origin, params, verifier, dpop_key, created_at, expires_at, app_login_id`
 
 // Peek returns an attempt and leaves it; client.ErrNotFound when there is none.
 func (s *Attempts) Peek(ctx context.Context, state string) (*client.Attempt, error) {
@@ -153,13 +177,14 @@ func (s *Attempts) Take(ctx context.Context, state string) (*client.Attempt, err
 }
 
 // markOpened notes that a browser has shown the binding cookies of these
-// attempts: somebody real is waiting for them.
+// attempts, as long as their place has not too many of that kind.
 func (s *Attempts) markOpened(ctx context.Context, shown []bound) error {
 	err := s.db.Tx(ctx, func(tx *store.Tx) error {
 		for _, b := range shown {
 			if _, err := tx.ExecContext(ctx,
-				`UPDATE login_attempt SET opened = $1 WHERE state_hash = $2 AND binding_hash = $3`,
-				true, b.stateHash, hashBinding(b.value)); err != nil {
+				`UPDATE login_attempt SET opened = $1 WHERE state_hash = $2 AND binding_hash = $3 AND NOT opened
+AND (SELECT count(*) FROM login_attempt o WHERE o.origin = login_attempt.origin AND o.opened) < $4`,
+				true, b.stateHash, hashBinding(b.value), s.opened); err != nil {
 				return err
 			}
 		}
@@ -179,7 +204,7 @@ func (s *Attempts) scan(state string, row *sql.Row) (*client.Attempt, error) {
 		public, verifier, key []byte
 		created, expires      int64
 	)
-	err := row.Scan(&a.Issuer, &a.Account, &own.Binding, &own.ReturnTo, &own.Origin, &public, &verifier, &key, &created, &expires)
+	err := row.Scan(&a.Issuer, &a.Account, &own.Binding, &own.ReturnTo, &own.Origin, &public, &verifier, &key, &created, &expires, &own.App)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, client.ErrNotFound
 	}

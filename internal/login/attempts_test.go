@@ -123,35 +123,64 @@ func (i *instance) dumpAttempts() string {
 	return b.String()
 }
 
-// S11: a flood leaves storage bounded, newcomers get in, and who has shown
-// their browser stays.
+// S11: a flood leaves storage bounded and lets newcomers in, and a member who
+// began once still comes back, although every browser of the flood returns its
+// cookies and the member's never did.
 func TestPendingSignInsAreBounded(t *testing.T) {
 	t.Parallel()
-	flood := size.Size(400, 20_000)
+	flood := size.Size(300, 4000)
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		const pending, places = 100, 20
 		i := newInstance(t, db)
-		const pending = 100
-		attempts, err := login.NewAttempts(login.AttemptsConfig{DB: db, Ring: i.ring, Now: i.clock.now, MaxPending: pending})
-		i.must(err)
-		place := func(n int) string { return fmt.Sprintf("198.51.%d.0/24", n%100) }
-		real := i.attempt(0, "203.0.113.0/24")
-		i.must(attempts.Put(t.Context(), real))
-		i.exec(`UPDATE login_attempt SET opened = $1`, true)
-		for n := 1; n <= flood; n++ {
-			i.clock.advance(time.Millisecond)
-			i.must(attempts.Put(t.Context(), i.attempt(n, place(n))))
-			if _, err := attempts.Peek(t.Context(), fmt.Sprintf("state-%037d", n)); err != nil {
+		i.serve(pending)
+		member := i.browser()
+		target := member.start("alice.example", "/")
+		bots := make([]*browser, places)
+		for n := range bots {
+			bots[n] = i.browser()
+			bots[n].addr = netip.AddrFrom4([4]byte{198, 51, byte(n), 7})
+		}
+		for n := range flood {
+			i.clock.advance(time.Second / 10)
+			started := i.pds.asked(bots[n%places].start("bob.example", "/")).Get("state")
+			if _, err := i.attempts.Peek(t.Context(), started); err != nil {
 				t.Fatalf("newcomer %d: %v", n, err)
 			}
+		}
+		if n := i.count(`SELECT count(*) FROM login_attempt WHERE opened`); n == 0 {
+			t.Error("no browser of the flood was seen to return its cookies")
 		}
 		if n := i.count(`SELECT count(*) FROM login_attempt`); n > pending+pending/100+1 {
 			t.Errorf("%d attempts are kept, want about %d", n, pending)
 		}
-		if _, err := attempts.Take(t.Context(), real.State); err != nil {
-			t.Errorf("the sign-in whose browser was seen is gone: %v", err)
+		if out, err := member.comeBack(i.pds.approve(target)); err != nil || out.Result != login.SignedIn {
+			t.Errorf("the member who began before the flood = %v, %v; want signed in", out.Result, err)
 		}
-		if _, err := attempts.Peek(t.Context(), fmt.Sprintf("state-%037d", 1)); !errors.Is(err, client.ErrNotFound) {
-			t.Errorf("the oldest of the flood = %v, want it dropped", err)
+	})
+}
+
+// S11: returning cookies buys a place a part of its room at most, so that who
+// does not is not pushed out by the next one.
+func TestAPlaceHasFewOpenedSignIns(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		i := newInstance(t, db)
+		i.serve(100) // 10 a place
+		bot, member := i.browser(), i.browser()
+		flood := func(count int) {
+			for range count {
+				i.clock.advance(time.Second)
+				bot.start("bob.example", "/")
+			}
+		}
+		flood(20)
+		target := member.start("alice.example", "/")
+		flood(3)
+		if n := i.count(`SELECT count(*) FROM login_attempt WHERE opened`); n == 0 || n > 5 {
+			t.Errorf("%d attempts of one place count as opened, want some and 5 at most", n)
+		}
+		if out, err := member.comeBack(i.pds.approve(target)); err != nil || out.Result != login.SignedIn {
+			t.Errorf("the member beside the flood = %v, %v; want signed in", out.Result, err)
 		}
 	})
 }

@@ -64,7 +64,16 @@ func newInstance(t *testing.T, db *store.DB) *instance {
 	i.must(err)
 	i.sessions, err = session.New(session.Config{DB: db, Ring: i.ring, Logger: slog.New(slog.DiscardHandler), Now: i.clock.now})
 	i.must(err)
-	i.attempts, err = login.NewAttempts(login.AttemptsConfig{DB: db, Ring: i.ring, Now: i.clock.now})
+	i.serve(0)
+	return i
+}
+
+// serve makes the instance one that keeps so many sign-ins under way; 0 means
+// the default.
+func (i *instance) serve(pending int) {
+	i.t.Helper()
+	var err error
+	i.attempts, err = login.NewAttempts(login.AttemptsConfig{DB: i.db, Ring: i.ring, Now: i.clock.now, MaxPending: pending})
 	i.must(err)
 	i.client, err = client.New(client.Config{
 		RedirectURIs: []string{origin + "/oauth/callback"}, Scope: login.Scope(), HTTP: &http.Client{},
@@ -72,7 +81,6 @@ func newInstance(t *testing.T, db *store.DB) *instance {
 	})
 	i.must(err)
 	i.Service = i.service(httpserver.LimiterConfig{Every: time.Microsecond, Burst: 1000}, io.Discard)
-	return i
 }
 
 // service is a Service with this limit, which logs to w.
