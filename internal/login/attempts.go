@@ -196,6 +196,25 @@ AND (SELECT count(*) FROM login_attempt o WHERE o.origin = login_attempt.origin 
 	return nil
 }
 
+// markRefused notes that a browser without the binding cookie came back with
+// this attempt, and tells whether it is the first one.
+func (s *Attempts) markRefused(ctx context.Context, state string) (first bool, err error) {
+	err = s.db.Tx(ctx, func(tx *store.Tx) error {
+		res, err := tx.ExecContext(ctx,
+			`UPDATE login_attempt SET refused = $1 WHERE state_hash = $2 AND NOT refused`, true, hashState(state))
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		first = n > 0
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("mark sign-in as refused: %w", err)
+	}
+	return first, nil
+}
+
 // scan reads attemptColumns.
 func (s *Attempts) scan(state string, row *sql.Row) (*client.Attempt, error) {
 	var (

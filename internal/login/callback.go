@@ -75,7 +75,7 @@ func (s *Service) Callback(ctx context.Context, in Callback) (Outcome, error) {
 		return out, explain(fmt.Errorf("callback: read own state: %w", err))
 	}
 	if !holdsBinding(s.cfg.Cookies, in.Cookies, state, own.Binding) {
-		s.note(ctx, in, attempt, session.KindSignInRefused, "other_browser")
+		s.noteOtherBrowser(ctx, in, attempt)
 		return out, fault.New(fault.Forbidden,
 			"This sign-in was not started in this browser, so it was refused. Start again here, with cookies allowed.").WithCode("OtherBrowser")
 	}
@@ -128,6 +128,18 @@ func (s *Service) note(ctx context.Context, in Callback, a *client.Attempt, kind
 	})
 	if err != nil {
 		s.log.ErrorContext(ctx, "sign-in without audit row", "kind", kind, "error", err)
+	}
+}
+
+// noteOtherBrowser notes it once for an attempt: who began one and keeps its
+// cookie back could otherwise fill the audit trail of whom they named.
+func (s *Service) noteOtherBrowser(ctx context.Context, in Callback, a *client.Attempt) {
+	first, err := s.cfg.Attempts.markRefused(ctx, a.State)
+	if err != nil {
+		s.log.ErrorContext(ctx, "sign-in without audit row", "kind", session.KindSignInRefused, "error", err)
+	}
+	if first {
+		s.note(ctx, in, a, session.KindSignInRefused, "other_browser")
 	}
 }
 

@@ -89,6 +89,32 @@ func TestCallbackNeedsTheBrowserThatStarted(t *testing.T) {
 	})
 }
 
+// S13: who began a sign-in and sends its callback again and again without the
+// cookie writes one audit row, also from several places at once.
+func TestCallbacksOfOtherBrowsersAreNotedOnce(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		i := newInstance(t, db)
+		for range 3 {
+			q := i.pds.approve(i.browser().start("alice.example", "/"))
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					for range 5 {
+						if _, err := i.browser().comeBack(q); fault.KindOf(err) != fault.Forbidden {
+							t.Errorf("callback without the cookie = %v, want forbidden", err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+		}
+		if n := i.count(`SELECT count(*) FROM audit WHERE detail = 'other_browser' AND did = $1`, alice); n != 3 {
+			t.Errorf("%d audit rows for three sign-ins, want one of each", n)
+		}
+	})
+}
+
 // S14: a state works once, after success and after an error, and not beyond its
 // life even though nobody swept it away.
 func TestStateWorksOnce(t *testing.T) {
