@@ -98,19 +98,22 @@ func call(ctx context.Context, c *client.Client, id string) error {
 }
 
 func use(ctx context.Context, s *client.Session) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.Data().PDS+"/xrpc/com.atproto.repo.createRecord", strings.NewReader("{}"))
+	body := fmt.Sprintf(`{"repo":%q,"collection":"social.coves.community.postv2","record":{"$type":"social.coves.community.postv2"}}`, s.DID())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.Data().PDS+"/xrpc/com.atproto.repo.createRecord", strings.NewReader(body))
 	if err != nil {
 		return err
 	}
+	req.Header.Set("Content-Type", "application/json")
 	resp, err := s.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("answer %d %s: %w", resp.StatusCode, text, err)
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("answer %d: %s", resp.StatusCode, text)
 	}
-	return nil
+	return err
 }
 
 // row reads a session as it is stored.
