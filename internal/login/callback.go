@@ -48,6 +48,9 @@ type Outcome struct {
 	ReturnTo string
 	// Message is a neutral sentence for a member who declined.
 	Message string
+	// App is the sign-in of an app that this was, and ReturnTo then its page or
+	// the app's own address; empty for a browser's own sign-in.
+	App string
 	// Cookies are to be set whatever the result: the device cookie, and the
 	// removal of the binding.
 	Cookies []*http.Cookie
@@ -81,6 +84,9 @@ func (s *Service) Callback(ctx context.Context, in Callback) (Outcome, error) {
 	}
 	out.DID, out.ReturnTo = attempt.Account, own.ReturnTo
 	out.Cookies = []*http.Cookie{s.cfg.Cookies.Make(bindingSuffix(state), "", 0)}
+	if own.App != "" {
+		return s.comeBack(ctx, in, attempt, own, out)
+	}
 	return s.finish(ctx, in, attempt, out)
 }
 

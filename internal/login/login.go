@@ -34,6 +34,8 @@ type Config struct {
 		LookupDID(ctx context.Context, did syntax.DID) (*sdk.Identity, error)
 	}
 	Cookies session.Cookies
+	// HandOffs keeps the sign-ins of apps; nil: there are none.
+	HandOffs *HandOffs
 	// Origin is the instance's own, such as https://example.org.
 	Origin string
 	// Limit is how many sign-ins one address may begin, and how many callbacks
@@ -104,19 +106,24 @@ func (s *Service) Start(ctx context.Context, in Start) (Started, error) {
 	if err != nil {
 		return Started{}, explain(err)
 	}
-	if wait, ok := s.starts.Allow(in.Addr); !ok {
+	own := appState{ReturnTo: ReturnTo(in.ReturnTo, s.cfg.Origin)}
+	return s.begin(ctx, input, own, in.Addr, in.Cookies)
+}
+
+// begin starts an attempt that is bound to the browser with these cookies.
+func (s *Service) begin(ctx context.Context, input identity.Input, own appState, addr netip.Addr, sent []*http.Cookie) (Started, error) {
+	if wait, ok := s.starts.Allow(addr); !ok {
 		return Started{}, httpserver.Limited(wait)
 	}
-	shown := shownBindings(s.cfg.Cookies, in.Cookies)
+	shown := shownBindings(s.cfg.Cookies, sent)
 	if len(shown) > 0 {
 		if err := s.cfg.Attempts.markOpened(ctx, shown[max(0, len(shown)-maxBindings):]); err != nil {
 			return Started{}, explain(err)
 		}
 	}
 	binding := newBinding(s.now())
-	state, err := json.Marshal(appState{
-		ReturnTo: ReturnTo(in.ReturnTo, s.cfg.Origin), Binding: hashBinding(binding), Origin: session.Origin(in.Addr),
-	})
+	own.Binding, own.Origin = hashBinding(binding), session.Origin(addr)
+	state, err := json.Marshal(own)
 	if err != nil {
 		return Started{}, explain(err)
 	}
