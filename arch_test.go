@@ -79,6 +79,9 @@ var tables = map[string]string{
 	"post":            "index",
 	"ingest_source":   "ingest",
 	"ingest_dead":     "ingest",
+	"ingest_repo":     "ingest",
+	"ingest_lease":    "ingest",
+	"ingest_listing":  "ingest",
 	"agent_write_key": "agent",
 }
 

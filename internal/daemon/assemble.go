@@ -158,6 +158,7 @@ func (d *Daemon) listen(i *instance, ix *index.Index) error {
 	}
 	in, err := ingest.New(ingest.Config{
 		DB: i.DB, Index: ix, Sources: sources, Stream: streamClient(i.guard), Fetch: i.calls,
+		Repos: i.guard.Client(egress.Limits{Timeout: repoTimeout}),
 		Directory: i.directory, Logger: d.cfg.Logger, Metrics: d.registry, Now: d.cfg.Now,
 	})
 	if err != nil {

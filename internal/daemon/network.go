@@ -20,7 +20,8 @@ const (
 	documentTimeout = 10 * time.Second
 	documentSize    = 512 << 10 // OAuth metadata, DID documents, well-known answers
 	callTimeout     = 30 * time.Second
-	callSize        = 5 << 20 // answers of a PDS
+	callSize        = 5 << 20          // answers of a PDS
+	repoTimeout     = 10 * time.Minute // a whole repository, whose size ingest bounds
 )
 
 // outbound makes the one way out.

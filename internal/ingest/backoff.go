@@ -29,3 +29,6 @@ func (b *backoff) wait(ctx context.Context) bool {
 
 // reset begins anew after something has worked.
 func (b *backoff) reset() { b.next = 0 }
+
+// jitter is a random part of d.
+func jitter(d time.Duration) time.Duration { return rand.N(d + 1) }

@@ -3,7 +3,9 @@ package ingest
 import (
 	"context"
 	"hash/maphash"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +24,11 @@ type unit struct {
 	ops     []index.Op // of commit, for a dead letter
 	commit  index.Commit
 	account *index.AccountEvent
+	step    *step
 }
+
+// empty reports that nothing is to be written.
+func (u unit) empty() bool { return u.account == nil && u.step == nil && u.commit.Empty() }
 
 // batch is what is committed together: the units in the order of arrival, and
 // the place after the last event, whether that was one of them or not.
@@ -41,7 +47,11 @@ func (s *source) index(ctx context.Context, from <-chan arrival, pending *semaph
 		if len(arrivals) == 0 {
 			return ctx.Err()
 		}
-		if err := s.commit(ctx, s.prepare(ctx, arrivals)); err != nil {
+		b, err := s.prepare(ctx, arrivals)
+		if err != nil {
+			return err
+		}
+		if err := s.commit(ctx, b); err != nil {
 			return err
 		}
 		for _, a := range arrivals {
@@ -78,9 +88,13 @@ func (s *source) gather(ctx context.Context, from <-chan arrival) []arrival {
 	return out
 }
 
-// prepare decodes and validates. Repositories are spread over the cores; the
-// events of one stay in order.
-func (s *source) prepare(ctx context.Context, arrivals []arrival) batch {
+// prepare decodes, verifies and validates. Repositories are spread over the
+// cores; the events of one stay in order.
+func (s *source) prepare(ctx context.Context, arrivals []arrival) (batch, error) {
+	repos, err := s.repos(ctx, arrivals)
+	if err != nil {
+		return batch{}, err
+	}
 	units := make([]unit, len(arrivals))
 	lanes := make([][]int, runtime.GOMAXPROCS(0))
 	seed := maphash.MakeSeed()
@@ -90,7 +104,7 @@ func (s *source) prepare(ctx context.Context, arrivals []arrival) batch {
 		if !a.event.time.IsZero() {
 			b.time = a.event.time
 		}
-		if a.event.commit != nil || a.event.account != nil {
+		if a.event.concerns() {
 			lane := maphash.String(seed, string(a.event.did)) % uint64(len(lanes))
 			lanes[lane] = append(lanes[lane], i)
 		}
@@ -99,34 +113,92 @@ func (s *source) prepare(ctx context.Context, arrivals []arrival) batch {
 	for _, lane := range lanes {
 		wg.Go(func() {
 			for _, i := range lane {
-				units[i] = s.unit(ctx, arrivals[i].event)
+				e := arrivals[i].event
+				units[i] = s.unit(ctx, e, repos[e.did])
 			}
 		})
 	}
 	wg.Wait()
 	for _, u := range units {
-		if u.account != nil || !u.commit.Empty() {
+		if !u.empty() {
 			b.units = append(b.units, u)
 		}
 	}
-	return b
+	return b, ctx.Err() // which may have kept a key from us
+}
+
+// repos reads what is known of the repositories in a batch, and gets the keys
+// that will be needed.
+func (s *source) repos(ctx context.Context, arrivals []arrival) (map[syntax.DID]*repo, error) {
+	set := map[syntax.DID]bool{} // whether a key is needed
+	for _, a := range arrivals {
+		switch e := a.event; {
+		case e.commit != nil:
+			set[e.did] = set[e.did] || e.commit.concerns()
+		case e.sync != nil:
+			set[e.did] = set[e.did] || false
+		}
+	}
+	dids := slices.Collect(maps.Keys(set))
+	var repos map[syntax.DID]*repo
+	err := s.insistRead(ctx, func() (err error) {
+		repos, err = s.in.loadRepos(ctx, dids)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for did, r := range repos {
+		// Nobody waits again for an account whose key was never had.
+		set[did] = (set[did] || r.known) && (r.rev > 0 || !r.wanted)
+	}
+	maps.DeleteFunc(set, func(_ syntax.DID, needed bool) bool { return !needed })
+	s.in.keys.prefetch(ctx, set)
+	return repos, nil
 }
 
 // unit turns an event into what changes the index.
-func (s *source) unit(ctx context.Context, e event) unit {
+func (s *source) unit(ctx context.Context, e event, r *repo) unit {
 	u := unit{seq: e.seq, time: e.time, did: e.did, account: e.account}
-	if u.account != nil && u.account.Status != nil && s.at.origin == originPDS {
-		u.account.Status.Host = s.url
+	if u.account != nil {
+		s.account(&u)
+		return u
 	}
-	if e.commit == nil {
+	var v verdict
+	if e.commit != nil {
+		v = s.in.judge(ctx, e.did, r, e.commit)
+	} else {
+		v = s.in.judgeSync(ctx, e.did, r, e.sync)
+	}
+	if v.drop != nil {
+		s.drop(ctx, e.did.String(), *v.drop)
+	}
+	if u.step = v.step; v.step != nil {
+		r.take(*v.step)
+	}
+	if !v.apply {
 		return u
 	}
 	ops, drops := e.commit.operations(s.in.decode)
-	u.rev, u.ops = syntax.TID(e.commit.Rev), ops
-	commit, more := s.in.cfg.Index.Prepare(e.did, u.rev, ops)
-	u.commit = commit
-	for _, d := range append(drops, more...) {
-		s.drop(ctx, e.did.String(), d)
-	}
+	s.apply(ctx, &u, syntax.TID(e.commit.Rev), ops, drops)
 	return u
+}
+
+// account fills in what the stream alone does not say about an account.
+func (s *source) account(u *unit) {
+	switch {
+	case u.account.Status == nil:
+		s.in.keys.doubt(u.did)
+	case s.at.origin == originPDS:
+		u.account.Status.Host = s.url
+	}
+}
+
+// apply fills in operations.
+func (s *source) apply(ctx context.Context, u *unit, rev syntax.TID, ops []index.Op, drops []index.Drop) {
+	commit, more := s.in.cfg.Index.Prepare(u.did, rev, ops)
+	u.rev, u.ops, u.commit = rev, ops, commit
+	for _, d := range append(drops, more...) {
+		s.drop(ctx, u.did.String(), d)
+	}
 }

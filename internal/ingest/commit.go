@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/atoll-social/atoll/internal/index"
@@ -20,7 +21,7 @@ func (s *source) commit(ctx context.Context, b batch) error {
 		s.unsaved = true
 		return nil
 	}
-	if err := s.settle(ctx, b.units, b.cursor); err != nil {
+	if err := s.settle(ctx, b.units, &b.cursor); err != nil {
 		return err
 	}
 	s.moved(b)
@@ -40,16 +41,18 @@ func (s *source) moved(b batch) {
 	s.status.set(func(st *Status) { st.Cursor, st.Behind = b.cursor, behind })
 }
 
-// settle writes units and the cursor after them. Where the database refuses
+// settle writes units and the cursor after them, if there is one. Where the database refuses
 // the data, halves are tried, in order, until the record at fault is alone.
-func (s *source) settle(ctx context.Context, units []unit, cursor int64) error {
-	err := s.persist(ctx, units, &cursor)
+func (s *source) settle(ctx context.Context, units []unit, cursor *int64) error {
+	err := s.persist(ctx, units, cursor)
 	if err == nil || !store.IsBadData(err) {
 		return err
 	}
 	if len(units) > 1 {
 		middle := len(units) / 2
-		if err := s.settle(ctx, units[:middle], units[middle-1].seq); err != nil {
+		// A cursor in between may be behind the one before: sources with
+		// overlap and hosts that go back. The last one will be right.
+		if err := s.settle(ctx, units[:middle], nil); err != nil {
 			return err
 		}
 		return s.settle(ctx, units[middle:], cursor)
@@ -62,7 +65,7 @@ func (s *source) settle(ctx context.Context, units []unit, cursor int64) error {
 			return err
 		}
 	}
-	return s.persist(ctx, nil, &cursor)
+	return s.persist(ctx, nil, cursor)
 }
 
 // single writes one record, or keeps it as a dead letter.
@@ -92,8 +95,8 @@ func (s *source) split(u unit) []unit {
 	for i := range out {
 		out[i].commit, _ = s.in.cfg.Index.Prepare(u.did, u.rev, out[i].ops)
 	}
-	if u.account != nil {
-		out = append(out, unit{seq: u.seq, time: u.time, did: u.did, account: u.account})
+	if u.account != nil || u.step != nil {
+		out = append(out, unit{seq: u.seq, time: u.time, did: u.did, account: u.account, step: u.step})
 	}
 	return out
 }
@@ -105,27 +108,50 @@ func (s *source) persist(ctx context.Context, units []unit, cursor *int64) error
 		result, err = s.write(ctx, tx, units, cursor)
 		return err
 	})
-	if err == nil {
-		s.count(result)
+	if err != nil {
+		return err
 	}
-	return err
+	s.count(result)
+	for _, u := range units {
+		if u.step != nil && u.step.want != "" {
+			s.in.fetch.poke()
+		}
+	}
+	return nil
+}
+
+// insistRead runs a query until it works or ctx ends.
+func (s *source) insistRead(ctx context.Context, query func() error) error {
+	return s.again(ctx, query, func(error) bool { return false })
 }
 
 // insist runs a transaction until it works, its data is refused
 // (store.IsBadData), or ctx ends.
 func (s *source) insist(ctx context.Context, fn func(tx *store.Tx) error) error {
+	held := func(tx *store.Tx) error {
+		if err := s.in.lease.hold(ctx, tx); err != nil {
+			return err
+		}
+		return fn(tx)
+	}
+	return s.again(ctx, func() error { return s.in.cfg.DB.Tx(ctx, held) },
+		func(err error) bool { return store.IsBadData(err) || errors.Is(err, errLease) })
+}
+
+// again runs work until it succeeds, fails for good, or ctx ends.
+func (s *source) again(ctx context.Context, work func() error, final func(error) bool) error {
 	again := backoff{min: s.in.cfg.Limits.BackoffMin, max: s.in.cfg.Limits.BackoffMax}
 	for {
-		err := s.in.cfg.DB.Tx(ctx, fn)
+		err := work()
 		switch {
-		case err == nil || store.IsBadData(err):
+		case err == nil || final(err):
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
 		s.in.metrics.retries.WithLabelValues(s.label).Inc()
 		s.status.set(func(st *Status) { st.Trouble = "storage: " + err.Error() })
-		s.log.ErrorContext(ctx, "not written, trying again", "error", err)
+		s.log.ErrorContext(ctx, "storage fails, trying again", "error", err)
 		if !again.wait(ctx) {
 			return ctx.Err()
 		}
@@ -145,7 +171,11 @@ func (s *source) count(result index.Result) {
 func (s *source) write(ctx context.Context, tx *store.Tx, units []unit, cursor *int64) (index.Result, error) {
 	var commits []index.Commit
 	var accounts []index.AccountEvent
+	var steps []step
 	for _, u := range units {
+		if u.step != nil {
+			steps = append(steps, *u.step)
+		}
 		if !u.commit.Empty() {
 			commits = append(commits, u.commit)
 		}
@@ -163,6 +193,9 @@ func (s *source) write(ctx context.Context, tx *store.Tx, units []unit, cursor *
 		return index.Result{}, err
 	}
 	result.Unresolved = result.Unresolved || changed > 0
+	if err := s.in.saveSteps(ctx, tx, steps); err != nil {
+		return index.Result{}, err
+	}
 	if cursor == nil {
 		return result, nil
 	}

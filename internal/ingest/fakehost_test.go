@@ -36,6 +36,8 @@ type host struct {
 	cursors   []string      // of the connections, in order
 	misbehave func(conn *websocket.Conn, cursor string) bool
 	statuses  map[string]string // answers of getRepoStatus
+	world     *world            // what getRepo gives out
+	gets      int               // of repositories
 }
 
 type sent struct {
@@ -69,9 +71,30 @@ func newHost(t testing.TB) *host {
 		}
 		_ = json.NewEncoder(w).Encode(answer)
 	})
+	mux.HandleFunc("GET /xrpc/com.atproto.sync.getRepo", h.getRepo)
 	h.server = httptest.NewServer(mux)
 	t.Cleanup(h.server.Close)
 	return h
+}
+
+// serve makes the host the one that has the repositories.
+func (h *host) serve(w *world) { h.world, w.pds = w, h.server.URL }
+
+func (h *host) getRepo(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	h.gets++
+	h.mu.Unlock()
+	var car []byte
+	if h.world != nil {
+		car = h.world.export(r.URL.Query().Get("did"))
+	}
+	if car == nil {
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `{"error":"RepoNotFound","message":"as the lexicon has it"}`)
+		return
+	}
+	w.Header().Set("Content-Type", "application/vnd.ipld.car")
+	_, _ = w.Write(car)
 }
 
 func (h *host) subscribe(w http.ResponseWriter, r *http.Request) {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,10 +31,14 @@ type event struct {
 	seq  int64
 	time time.Time // when the host says it was sent; zero when it does not
 	did  syntax.DID
-	// what: at most one of them. Neither means that nothing here is ours.
+	// what: at most one of them. None means that nothing here is ours.
 	commit  *commitBody
+	sync    *syncBody
 	account *index.AccountEvent
 }
+
+// concerns reports whether an event says anything at all.
+func (e event) concerns() bool { return e.commit != nil || e.sync != nil || e.account != nil }
 
 // infoError is what a host says about the stream itself. Final ones end it
 // (AT Protocol event stream specification, error frames).
@@ -64,28 +69,41 @@ type frameHeader struct {
 
 // commitBody is com.atproto.sync.subscribeRepos#commit, as far as it is used.
 type commitBody struct {
-	Seq    int64    `cbor:"seq"`
-	Repo   string   `cbor:"repo"`
-	Rev    string   `cbor:"rev"`
-	Time   string   `cbor:"time"`
-	Ops    []opBody `cbor:"ops"`
-	Blocks []byte   `cbor:"blocks"`
-	TooBig bool     `cbor:"tooBig"`
+	Seq      int64    `cbor:"seq"`
+	Repo     string   `cbor:"repo"`
+	Commit   *link    `cbor:"commit"`
+	Rev      string   `cbor:"rev"`
+	Time     string   `cbor:"time"`
+	Ops      []opBody `cbor:"ops"`
+	Blocks   []byte   `cbor:"blocks"`
+	PrevData *link    `cbor:"prevData"`
+	TooBig   bool     `cbor:"tooBig"`
 }
 
 type opBody struct {
 	Action string `cbor:"action"`
 	Path   string `cbor:"path"`
 	CID    *link  `cbor:"cid"`
+	Prev   *link  `cbor:"prev"`
 }
 
-// accountBody is #account and, but for active and status, #identity and #sync.
+// accountBody is #account and, but for active and status, #identity; #sync
+// has a commit instead.
 type accountBody struct {
 	Seq    int64  `cbor:"seq"`
 	DID    string `cbor:"did"`
 	Time   string `cbor:"time"`
 	Active bool   `cbor:"active"`
 	Status string `cbor:"status"`
+	Rev    string `cbor:"rev"`
+	Blocks []byte `cbor:"blocks"`
+}
+
+// syncBody is #sync: a repository is now at this commit, never mind how it
+// came there.
+type syncBody struct {
+	Rev    string
+	Blocks []byte // a CAR whose root is the commit
 }
 
 type infoBody struct {
@@ -150,20 +168,18 @@ func decodeCommit(mode cbor.DecMode, body []byte) (event, error) {
 		return e, err
 	}
 	e.did = did
-	if c.TooBig {
-		return e, dropped(reasonTooBig, errors.New("commit is flagged tooBig"))
-	}
-	ours := c.Ops[:0]
-	for _, op := range c.Ops {
-		if collection, _, _ := strings.Cut(op.Path, "/"); index.Indexes(syntax.NSID(collection)) {
-			ours = append(ours, op)
-		}
-	}
-	if c.Ops = ours; len(ours) > 0 {
-		e.commit = &c
-	}
+	e.commit = &c
 	return e, nil
 }
+
+// concerns reports whether an operation is on a record of ours.
+func (o opBody) concerns() bool {
+	collection, _, _ := strings.Cut(o.Path, "/")
+	return index.Indexes(syntax.NSID(collection))
+}
+
+// concerns reports whether any operation is on a record of ours.
+func (c *commitBody) concerns() bool { return slices.ContainsFunc(c.Ops, opBody.concerns) }
 
 func decodeAccount(mode cbor.DecMode, typ string, body []byte) (event, error) {
 	var a accountBody
@@ -177,6 +193,8 @@ func decodeAccount(mode cbor.DecMode, typ string, body []byte) (event, error) {
 	}
 	e.did = did
 	switch {
+	case typ == "#sync":
+		e.sync = &syncBody{Rev: a.Rev, Blocks: a.Blocks}
 	case typ == "#identity":
 		e.account = &index.AccountEvent{DID: did}
 	case typ == "#account" && (e.time.IsZero() || !isStatus(a.Status)):
@@ -219,10 +237,15 @@ func short(s string) string {
 	return s
 }
 
-// operations reads the records of a commit's operations. What cannot be read
-// stays in the list as malformed: it still ends what was there before.
+// operations reads the records of ours among a commit's operations. What
+// cannot be read stays in the list as malformed: it still ends what was there
+// before.
 func (c *commitBody) operations(mode cbor.DecMode) (ops []index.Op, drops []index.Drop) {
+	b, _ := readCAR(c.Blocks) // no blocks are no records, which is told of each
 	for _, o := range c.Ops {
+		if !o.concerns() {
+			continue
+		}
 		collection, key, _ := strings.Cut(o.Path, "/")
 		op := index.Op{Collection: syntax.NSID(collection), RKey: syntax.RecordKey(key)}
 		switch _, err := syntax.ParseRecordKey(key); {
@@ -247,20 +270,21 @@ func (c *commitBody) operations(mode cbor.DecMode) (ops []index.Op, drops []inde
 				Err: fmt.Errorf("action %.20q", o.Action)})
 			continue
 		}
-		c.record(mode, o, &op)
+		o.record(mode, b, &op)
 		ops = append(ops, op)
 	}
 	return ops, drops
 }
 
 // record fills in the record of a create or update.
-func (c *commitBody) record(mode cbor.DecMode, o opBody, op *index.Op) {
+func (o opBody) record(mode cbor.DecMode, b blocks, op *index.Op) {
 	if o.CID == nil {
 		op.Malformed = index.ReasonCID
 		return
 	}
-	data, ok, err := block(c.Blocks, o.CID.cid)
-	if err != nil || !ok {
+	d, ok := digestOf(o.CID.cid)
+	data, found := b.get(d)
+	if !ok || !found {
 		op.Malformed = reasonBlocks
 		return
 	}

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	sdk "github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,6 +24,8 @@ func quick() Limits {
 		Frame: 64 << 10, BatchWait: 2 * time.Millisecond, Silence: 30 * time.Second,
 		BackoffMin: 2 * time.Millisecond, BackoffMax: 20 * time.Millisecond,
 		CursorEvery: time.Millisecond, ResolveEvery: 10 * time.Millisecond,
+		FetchEvery: 10 * time.Millisecond, RefetchEvery: time.Millisecond,
+		Lease: 300 * time.Millisecond, Heartbeat: 50 * time.Millisecond,
 	}
 }
 
@@ -90,12 +91,12 @@ func newRigOf(db *store.DB, limits Limits, dir Directory, sources []Source) (*ri
 		return nil, err
 	}
 	if dir == nil {
-		dir = nobody{}
+		dir = newWorld()
 	}
 	log, reg := &lockedBuffer{}, prometheus.NewRegistry()
 	in, err := New(Config{
 		DB: db, Index: x, Sources: sources, Directory: dir, Limits: limits,
-		Stream: guard.Client(egress.Limits{}), Fetch: guard.Client(egress.Limits{Timeout: 5 * time.Second, MaxBytes: 1 << 20}),
+		Stream: guard.Client(egress.Limits{}), Repos: guard.Client(egress.Limits{Timeout: 20 * time.Second}), Fetch: guard.Client(egress.Limits{Timeout: 5 * time.Second, MaxBytes: 1 << 20}),
 		Logger: slog.New(slog.NewTextHandler(log, nil)), Metrics: reg,
 	})
 	if err != nil {
@@ -121,15 +122,6 @@ func (b *lockedBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
-
-// nobody is a directory that knows no account.
-type nobody struct{}
-
-func (nobody) LookupFresh(context.Context, syntax.AtIdentifier, time.Duration) (*sdk.Identity, error) {
-	return nil, sdk.ErrDIDNotFound
-}
-func (nobody) VerifyHandle(context.Context, syntax.DID, syntax.Handle) error { return nil }
-func (nobody) PDS(*sdk.Identity) (string, error)                             { return "", errors.New("none") }
 
 // await waits until a condition holds.
 func await(t *testing.T, what string, holds func() bool) {
@@ -224,8 +216,3 @@ func key(n int) string {
 
 // rev makes a revision, in order of n.
 func rev(n int) syntax.TID { return syntax.TID(key(n)) }
-
-// newPost is a commit that creates one post.
-func newPost(seq int64, did string, n int, title string) sent {
-	return commitFrame(seq, did, rev(n), recordOp{action: "create", path: postPath(key(n)), record: postRecord(commons, title)})
-}

@@ -12,15 +12,14 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
-
-	"github.com/fxamacker/cbor/v2"
-	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/pds"
 	"github.com/atoll-social/atoll/internal/store"
+	"github.com/fxamacker/cbor/v2"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Repos is the kind of sources that speak com.atproto.sync.subscribeRepos: a
@@ -41,11 +40,12 @@ type Config struct {
 	Index   *index.Index
 	Sources []Source
 	// Stream carries WebSockets and must not limit time or size; Fetch carries
-	// small requests and must. Both are guarded clients.
-	Stream, Fetch *http.Client
-	Directory     Directory
-	Logger        *slog.Logger
-	Metrics       prometheus.Registerer
+	// small requests and must; Repos carries whole repositories and must limit
+	// time. All are guarded clients.
+	Stream, Fetch, Repos *http.Client
+	Directory            Directory
+	Logger               *slog.Logger
+	Metrics              prometheus.Registerer
 	// Now is the clock of stored times; nil means time.Now.
 	Now    func() time.Time
 	Limits Limits
@@ -74,6 +74,20 @@ type Limits struct {
 	// ResolveEvery is how often accounts that other processes met are looked
 	// for: 1 s.
 	ResolveEvery time.Duration
+	// RefetchEvery is the least time between two fetches of one repository
+	// that its commits give rise to: 1 min.
+	RefetchEvery time.Duration
+	// Repo is the largest repository that is fetched, in bytes; RepoKept is
+	// how much of one is held in memory: 512 MiB, 128 MiB.
+	Repo, RepoKept int64
+	// Fetchers and PerHost bound the repositories that are fetched at once, in
+	// all and from one host: 8, 3.
+	Fetchers, PerHost int
+	// FetchEvery is how often repositories that are due are looked for: 1 s.
+	FetchEvery time.Duration
+	// Lease is how long an ingester that says nothing keeps the others
+	// waiting; it says something every Heartbeat: 6 s, 2 s.
+	Lease, Heartbeat time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -88,6 +102,14 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.BackoffMax, time.Minute)
 	setDefault(&l.CursorEvery, time.Second)
 	setDefault(&l.ResolveEvery, time.Second)
+	setDefault(&l.RefetchEvery, time.Minute)
+	setDefault(&l.Repo, 512<<20)
+	setDefault(&l.RepoKept, 128<<20)
+	setDefault(&l.Fetchers, 8)
+	setDefault(&l.PerHost, 3)
+	setDefault(&l.FetchEvery, time.Second)
+	setDefault(&l.Lease, 6*time.Second)
+	setDefault(&l.Heartbeat, 2*time.Second)
 	return l
 }
 
@@ -98,7 +120,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Ingester follows all sources. Only one may run on a database at a time.
+// Ingester follows all sources.
 type Ingester struct {
 	cfg     Config
 	log     *slog.Logger
@@ -106,6 +128,9 @@ type Ingester struct {
 	decode  cbor.DecMode
 	sources []*source
 	resolve *resolver
+	keys    *keys
+	lease   *lease
+	fetch   *fetcher
 }
 
 // New checks cfg and registers metrics. It does no I/O and starts nothing.
@@ -113,7 +138,7 @@ func New(cfg Config) (*Ingester, error) {
 	switch {
 	case cfg.DB == nil || cfg.Index == nil || cfg.Directory == nil:
 		return nil, errors.New("ingest: database, index and directory are required")
-	case cfg.Stream == nil || cfg.Fetch == nil || cfg.Logger == nil || cfg.Metrics == nil:
+	case cfg.Stream == nil || cfg.Fetch == nil || cfg.Repos == nil || cfg.Logger == nil || cfg.Metrics == nil:
 		return nil, errors.New("ingest: clients, logger and metrics are required")
 	case cfg.Stream.Timeout != 0:
 		return nil, errors.New("ingest: the client for streams must not have a timeout")
@@ -136,6 +161,9 @@ func New(cfg Config) (*Ingester, error) {
 		return nil, err
 	}
 	in.resolve = newResolver(in)
+	in.keys = newKeys(cfg.Directory, cfg.Now)
+	in.lease = newLease(in)
+	in.fetch = newFetcher(in)
 	return in, nil
 }
 
@@ -186,20 +214,35 @@ func sourceOrigin(s Source) (string, error) {
 }
 
 // Run follows the sources until ctx ends, then returns nil. What was not yet
-// committed is read again next time.
+// committed is read again next time. Of several processes on one database one
+// does, the others stand by.
 func (in *Ingester) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	in.lease.run(ctx, func(ctx context.Context) {
+		var wg sync.WaitGroup
+		for _, s := range in.sources {
+			wg.Go(func() { s.run(ctx) })
+		}
+		wg.Go(func() { in.resolve.run(ctx) })
+		wg.Go(func() { in.fetch.run(ctx) })
+		wg.Wait()
+	})
+	return nil
+}
+
+// standBy tells whether another process ingests.
+func (in *Ingester) standBy(yes bool) {
 	for _, s := range in.sources {
-		g.Go(func() error { s.run(ctx); return nil })
+		s.loaded = false // the other one has moved it
+		s.status.set(func(st *Status) { st.Standby = yes })
 	}
-	g.Go(func() error { in.resolve.run(ctx); return nil })
-	return g.Wait()
 }
 
 // Status tells how a source is doing.
 type Status struct {
 	URL       string
 	Connected bool
+	// Standby tells that another process follows the sources.
+	Standby bool
 	// Cursor is the sequence number committed last; zero before the first.
 	Cursor int64
 	// Behind is the age of the event committed last when it was committed.

@@ -23,14 +23,15 @@ import (
 func TestFollow(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld()
 		h := newHost(t)
-		h.emit(newPost(1, alice, 1, "before"))
+		h.emit(w.post(1, alice, 1, "before"))
 		first := start(t, db, quick(), nil, h)
 		await(t, "the post from before", func() bool { return first.cursor(t, h) == 1 })
-		h.emit(newPost(2, alice, 2, "live"))
+		h.emit(w.post(2, alice, 2, "live"))
 		await(t, "the live post", func() bool { return first.cursor(t, h) == 2 })
 		first.stop()
-		h.emit(newPost(3, bob, 3, "meanwhile"))
+		h.emit(w.post(3, bob, 3, "meanwhile"))
 		second := start(t, db, quick(), nil, h)
 		await(t, "the post of the meantime", func() bool { return second.cursor(t, h) == 3 })
 		want := map[string]string{alice + "/" + key(1): "before", alice + "/" + key(2): "live", bob + "/" + key(3): "meanwhile"}
@@ -47,12 +48,13 @@ func TestFollow(t *testing.T) {
 func TestRelayStartsLive(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld()
 		h := newHost(t)
 		h.relay = true
-		h.emit(newPost(1, alice, 1, "past"))
+		h.emit(w.post(1, alice, 1, "past"))
 		r := start(t, db, quick(), nil, h)
 		await(t, "the connection", func() bool { return len(h.connections()) == 1 && r.Status()[0].Connected })
-		h.emit(newPost(2, alice, 2, "live"))
+		h.emit(w.post(2, alice, 2, "live"))
 		await(t, "the live post", func() bool { return r.cursor(t, h) == 2 })
 		if diff := cmp.Diff(map[string]string{alice + "/" + key(2): "live"}, r.shown(t)); diff != "" {
 			t.Errorf("posts (-want +got):\n%s", diff)
@@ -66,8 +68,9 @@ func TestRelayStartsLive(t *testing.T) {
 // TestHostThatIsDownIsNoRelay holds that only an answer decides what a host is.
 func TestHostThatIsDownIsNoRelay(t *testing.T) {
 	t.Parallel()
+	w := newWorld()
 	h := newHost(t)
-	h.emit(newPost(1, alice, 1, "past"))
+	h.emit(w.post(1, alice, 1, "past"))
 	real := h.server.Config.Handler
 	// What reverse proxies say while the server behind them restarts.
 	fails := make(chan int, 6)
@@ -92,10 +95,11 @@ func TestHostThatIsDownIsNoRelay(t *testing.T) {
 func TestOverlap(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld()
 		pds, relay := newHost(t), newHost(t)
 		want := map[string]string{}
 		for n := 1; n <= 50; n++ {
-			f := newPost(int64(n), alice, n, fmt.Sprint(n))
+			f := w.post(int64(n), alice, n, fmt.Sprint(n))
 			pds.emit(f)
 			relay.emit(f)
 			want[alice+"/"+key(n)] = fmt.Sprint(n)
@@ -116,19 +120,22 @@ func TestOverlap(t *testing.T) {
 func TestHostileStream(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld()
 		h := newHost(t)
 		h.misbehave = func(conn *websocket.Conn, _ string) bool {
 			_ = conn.Write(t.Context(), websocket.MessageText, []byte("hello"))
 			return false
 		}
-		huge := commitFrame(3, alice, rev(3), recordOp{action: "create", path: postPath(key(3)),
+		first := w.post(1, alice, 1, "first")
+		huge := w.commit(3, alice, rev(3), recordOp{action: "create", path: postPath(key(3)),
 			record: postRecord(commons, strings.Repeat("x", 300<<10))})
-		nul := commitFrame(4, alice, rev(4), recordOp{action: "create", path: postPath(key(4)), record: postRecord(commons, "a\x00b")})
-		badText := commitFrame(5, alice, rev(5), recordOp{action: "create", path: postPath(key(5)),
+		nul := w.commit(4, alice, rev(4), recordOp{action: "create", path: postPath(key(4)), record: postRecord(commons, "a\x00b")})
+		badText := w.commit(5, alice, rev(5), recordOp{action: "create", path: postPath(key(5)),
 			raw: mustCBOR(map[string]any{"$type": "social.coves.community.postv2", "x": string([]byte{0xff})})})
-		h.emit(newPost(1, alice, 1, "first"), sent{2, []byte("garbage")}, huge, nul, badText,
-			infoFrame("OutdatedCursor"), newPost(6, alice, 6, "second"), newPost(6, alice, 6, "second"), newPost(1, alice, 1, "first"))
-		h.emit(newPost(7, alice, 7, "last"))
+		again := w.post(6, alice, 6, "second")
+		h.emit(first, sent{2, []byte("garbage")}, huge, nul, badText,
+			infoFrame("OutdatedCursor"), again, again, first)
+		h.emit(w.post(7, alice, 7, "last"))
 		r := start(t, db, quick(), nil, h)
 		await(t, "the last post", func() bool { return r.cursor(t, h) == 7 })
 		want := map[string]string{alice + "/" + key(1): "first", alice + "/" + key(6): "second", alice + "/" + key(7): "last"}
@@ -160,9 +167,9 @@ func TestBrokenConnections(t *testing.T) {
 		{"closed at once", func(context.Context, *websocket.Conn) {}},
 		{"closed politely", func(_ context.Context, conn *websocket.Conn) { _ = conn.Close(websocket.StatusGoingAway, "") }},
 		{"cut inside a frame", func(ctx context.Context, conn *websocket.Conn) {
-			w, err := conn.Writer(ctx, websocket.MessageBinary)
+			half, err := conn.Writer(ctx, websocket.MessageBinary)
 			if err == nil {
-				_, _ = w.Write(newPost(2, alice, 2, "half").bytes[:100])
+				_, _ = half.Write(newWorld().post(2, alice, 2, "half").bytes[:100])
 			}
 		}},
 		{"too slow, says the host", func(ctx context.Context, conn *websocket.Conn) {
@@ -172,6 +179,7 @@ func TestBrokenConnections(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			w := newWorld()
 			h := newHost(t)
 			var times atomic.Int64
 			h.misbehave = func(conn *websocket.Conn, _ string) bool {
@@ -181,7 +189,7 @@ func TestBrokenConnections(t *testing.T) {
 				tt.breaks(t.Context(), conn)
 				return true
 			}
-			h.emit(newPost(1, alice, 1, "a"), newPost(2, alice, 2, "b"))
+			h.emit(w.post(1, alice, 1, "a"), w.post(2, alice, 2, "b"))
 			r := start(t, storetest.New(t, store.SQLite), quick(), nil, h)
 			await(t, "both posts", func() bool { return len(r.shown(t)) == 2 })
 			if n := r.metric(t, "reconnects_total", ""); n != 3 {
@@ -195,12 +203,13 @@ func TestBrokenConnections(t *testing.T) {
 func TestFutureCursor(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld()
 		old := newHost(t)
-		old.emit(newPost(900, alice, 1, "old"))
+		old.emit(w.post(900, alice, 1, "old"))
 		r := start(t, db, quick(), nil, old)
 		await(t, "the old cursor", func() bool { return r.cursor(t, old) == 900 })
 		old.do(func() {
-			old.frames = []sent{newPost(1, alice, 2, "new")}
+			old.frames = []sent{w.post(1, alice, 2, "new")}
 			old.misbehave = func(conn *websocket.Conn, cursor string) bool {
 				if cursor == "0" {
 					return false
@@ -230,6 +239,7 @@ func TestStalls(t *testing.T) {
 	for name, limits := range map[string]Limits{"no pong": deaf, "silence": silent} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			w := newWorld()
 			h := newHost(t)
 			release := make(chan struct{})
 			t.Cleanup(func() { close(release) })
@@ -240,7 +250,7 @@ func TestStalls(t *testing.T) {
 				<-release // reads nothing, so it answers no ping either
 				return true
 			}
-			h.emit(newPost(1, alice, 1, "a"))
+			h.emit(w.post(1, alice, 1, "a"))
 			r := start(t, storetest.New(t, store.SQLite), limits, nil, h)
 			await(t, "the post, on another connection", func() bool { return len(r.shown(t)) == 1 })
 		})
@@ -252,9 +262,10 @@ func TestStalls(t *testing.T) {
 func TestStatusOfPDS(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld()
 		h := newHost(t)
 		r := start(t, db, quick(), nil, h)
-		h.emit(newPost(1, alice, 1, "a"), accountFrame(2, alice, false, "deactivated"))
+		h.emit(w.post(1, alice, 1, "a"), accountFrame(2, alice, false, "deactivated"))
 		await(t, "nothing to be shown", func() bool { return r.cursor(t, h) == 2 && len(r.shown(t)) == 0 })
 		h.emit(accountFrame(3, alice, true, ""))
 		await(t, "the post to be back", func() bool { return len(r.shown(t)) == 1 })
@@ -266,17 +277,18 @@ func TestStatusOfPDS(t *testing.T) {
 func TestDeadLetter(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld()
 		execute(t, db, `CREATE UNIQUE INDEX poison ON post (cid)`) // the same record twice is refused
 		h := newHost(t)
 		twin := postRecord(commons, "twin")
 		create := func(n int, record map[string]any) recordOp {
 			return recordOp{action: "create", path: postPath(key(n)), record: record}
 		}
-		h.emit(newPost(1, alice, 1, "a"),
-			commitFrame(2, alice, rev(2), create(2, twin)),
-			newPost(3, bob, 3, "b"),
-			commitFrame(4, alice, rev(4), create(4, postRecord(commons, "c")), create(5, twin), create(6, postRecord(commons, "d"))),
-			newPost(5, alice, 7, "e"))
+		h.emit(w.post(1, alice, 1, "a"),
+			w.commit(2, alice, rev(2), create(2, twin)),
+			w.post(3, bob, 3, "b"),
+			w.commit(4, alice, rev(4), create(4, postRecord(commons, "c")), create(5, twin), create(6, postRecord(commons, "d"))),
+			w.post(5, alice, 7, "e"))
 		slow := quick()
 		slow.BatchWait = 200 * time.Millisecond // all in one batch
 		r := start(t, db, slow, nil, h)
@@ -313,11 +325,12 @@ func execute(t *testing.T, db *store.DB, statement string) {
 func TestStorageAway(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		w := newWorld()
 		h := newHost(t)
 		r := start(t, db, quick(), nil, h)
 		await(t, "the connection", func() bool { return r.Status()[0].Connected })
 		execute(t, db, `ALTER TABLE post RENAME TO post_away`)
-		h.emit(newPost(1, alice, 1, "a"), newPost(2, alice, 2, "b"))
+		h.emit(w.post(1, alice, 1, "a"), w.post(2, alice, 2, "b"))
 		await(t, "retries", func() bool {
 			return r.metric(t, "retries_total", "") > 2 && strings.Contains(r.Status()[0].Trouble, "storage")
 		})
@@ -331,10 +344,11 @@ func TestStorageAway(t *testing.T) {
 
 // TestStop holds I6: stopping is clean in every phase, and leaves no goroutine.
 func TestStop(t *testing.T) {
+	w := newWorld()
 	h := newHost(t)
 	var filler []sent
 	for n := 1; n <= 2000; n++ {
-		filler = append(filler, newPost(int64(n), alice, n, "x"))
+		filler = append(filler, w.post(int64(n), fmt.Sprintf("did:plc:filler%d", n%40), n, "x"))
 	}
 	h.emit(filler...)
 	gone := newHost(t)
@@ -360,11 +374,12 @@ func TestStop(t *testing.T) {
 // TestCursorIsSavedOnStop holds that events of no concern are not read again.
 func TestCursorIsSavedOnStop(t *testing.T) {
 	t.Parallel()
+	w := newWorld()
 	limits := quick()
 	limits.CursorEvery = time.Hour
 	h := newHost(t)
 	like := func(seq int64) sent {
-		return commitFrame(seq, alice, rev(int(seq)), recordOp{action: "create", path: "app.bsky.feed.like/" + key(1),
+		return w.commit(seq, alice, rev(int(seq)), recordOp{action: "create", path: "app.bsky.feed.like/" + key(1),
 			record: map[string]any{"$type": "app.bsky.feed.like"}})
 	}
 	h.emit(like(1))

@@ -60,6 +60,7 @@ func runChild(text string) error {
 // of it in the end.
 func history(commits int) (frames []sent, left map[string]string) {
 	left = map[string]string{}
+	w := newWorld()
 	rng := rand.New(rand.NewPCG(7, 9))
 	for seq := 1; seq <= commits; seq++ {
 		did := fmt.Sprintf("did:plc:author%d", rng.IntN(20))
@@ -80,7 +81,7 @@ func history(commits int) (frames []sent, left map[string]string) {
 			}
 			ops = append(ops, op)
 		}
-		frames = append(frames, commitFrame(int64(seq), did, rev(1000+seq), ops...))
+		frames = append(frames, w.commit(int64(seq), did, rev(1000+seq), ops...))
 	}
 	return frames, left
 }

@@ -11,7 +11,7 @@ import (
 // metrics are the numbers an operator watches. Labels are sources, which the
 // configuration bounds, and reasons, of which there is a fixed list.
 type metrics struct {
-	events, dropped, records, reconnects, retries, dead, gaps, resolved *prometheus.CounterVec
+	events, dropped, records, reconnects, retries, dead, gaps, resolved, fetched *prometheus.CounterVec
 
 	lag, connected *prometheus.GaugeVec
 }
@@ -32,11 +32,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		dead:       counter("dead_letters_total", "Events whose data the database refused.", "source"),
 		gaps:       counter("gaps_total", "Times that a host no longer had what came after the cursor.", "source"),
 		resolved:   counter("resolved_total", "Accounts that were asked for, by outcome.", "outcome"),
+		fetched:    counter("repositories_total", "Repositories that were fetched whole, by outcome.", "outcome"),
 		lag:        gauge("lag_seconds", "Age of the event committed last, when it was committed.", "source"),
 		connected:  gauge("connected", "Whether the source is connected.", "source"),
 	}
 	all := []prometheus.Collector{m.events, m.dropped, m.records, m.reconnects, m.retries, m.dead, m.gaps,
-		m.resolved, m.lag, m.connected}
+		m.resolved, m.fetched, m.lag, m.connected}
 	for _, c := range all {
 		if err := reg.Register(c); err != nil {
 			return nil, err

@@ -39,6 +39,7 @@ func startReal(t *testing.T, db *store.DB, n *network.Network) *rig {
 	}
 	log, reg := &lockedBuffer{}, prometheus.NewRegistry()
 	in, err := New(Config{DB: db, Index: x, Sources: sources, Stream: guard.Client(egress.Limits{}), Fetch: fetch,
+		Repos:     guard.Client(egress.Limits{Timeout: time.Minute}),
 		Directory: dir, Logger: slog.New(slog.NewTextHandler(log, nil)), Metrics: reg})
 	if err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func (s *source) run(ctx context.Context) {
 	for {
 		err := s.session(ctx)
 		s.in.metrics.connected.WithLabelValues(s.label).Set(0)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, errLease) {
 			s.status.set(func(st *Status) { st.Connected = false })
 			return
 		}
@@ -92,7 +92,7 @@ func (s *source) session(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.at, s.loaded = p, true
+		s.at, s.loaded, s.unsaved = p, true, false
 	}
 	address, err := pds.SubscribeReposURL(s.url, s.at.cursor)
 	if err != nil {
@@ -201,7 +201,12 @@ func (s *source) saveLast(ctx context.Context) {
 	}
 	saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	err := s.in.cfg.DB.Tx(saving, func(tx *store.Tx) error { return s.savePlace(saving, tx, s.at) })
+	err := s.in.cfg.DB.Tx(saving, func(tx *store.Tx) error {
+		if err := s.in.lease.hold(saving, tx); err != nil {
+			return err
+		}
+		return s.savePlace(saving, tx, s.at)
+	})
 	if err != nil {
 		s.log.WarnContext(ctx, "cursor not saved, some events will be read again", "error", err)
 		return
