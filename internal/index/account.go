@@ -22,20 +22,23 @@ type Account struct {
 }
 
 // loadAccounts makes sure that every account of the changes has a row, and
-// learns the ids. It reports whether any of them is still to be resolved.
+// learns the ids. It reports whether any of them is still to be resolved. Those
+// that nobody will see for it, such as who voted, are not.
 func (b *batch) loadAccounts(ctx context.Context, changes map[recordName]change) (unresolved bool, err error) {
-	set := make(map[syntax.DID]bool, len(changes))
+	loud := make(map[syntax.DID]bool, len(changes))
 	for _, ch := range changes {
-		set[ch.did] = true
+		loud[ch.did] = loud[ch.did] || !ch.kind.quiet
 		if ch.value == nil {
 			continue
 		}
 		for _, did := range ch.value.refs() {
-			set[did] = true
+			loud[did] = loud[did] || !ch.kind.quietRefs
 		}
 	}
-	dids := slices.Sorted(maps.Keys(set)) // one order of locks for everybody
-	if b.accounts, unresolved, err = b.readAccounts(ctx, dids); err != nil {
+	dids := slices.Sorted(maps.Keys(loud)) // one order of locks for everybody
+	b.accounts = make(map[syntax.DID]int64, len(dids))
+	due, unasked, err := b.readAccounts(ctx, dids, loud)
+	if err != nil {
 		return false, err
 	}
 	var missing []syntax.DID
@@ -44,71 +47,76 @@ func (b *batch) loadAccounts(ctx context.Context, changes map[recordName]change)
 			missing = append(missing, did)
 		}
 	}
-	if len(missing) == 0 {
-		return unresolved, nil
-	}
-	if err := b.insertAccounts(ctx, missing); err != nil {
-		return false, err
-	}
-	// Read again: another transaction may have been first with some of them.
-	if b.accounts, _, err = b.readAccounts(ctx, dids); err != nil {
-		return false, err
-	}
-	return true, nil
-}
-
-// readAccounts returns the ids of those accounts that have a row.
-func (b *batch) readAccounts(ctx context.Context, dids []syntax.DID) (ids map[syntax.DID]int64, unresolved bool, err error) {
-	ids = make(map[syntax.DID]int64, len(dids))
-	for part := range slices.Chunk(dids, 1024) {
-		due, err := b.readInto(ctx, ids, part)
-		if err != nil {
-			return nil, false, err
-		}
-		unresolved = unresolved || due
-	}
-	return ids, unresolved, nil
-}
-
-func (b *batch) readInto(ctx context.Context, ids map[syntax.DID]int64, dids []syntax.DID) (unresolved bool, err error) {
-	in, args := store.List(1, dids)
-	rows, err := b.tx.QueryContext(ctx,
-		`SELECT did, id, resolve_due IS NOT NULL FROM account WHERE did IN `+in, args...)
-	if err != nil {
-		return false, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var did syntax.DID
-		var id int64
-		var due bool
-		if err := rows.Scan(&did, &id, &due); err != nil {
+	if len(unasked) > 0 {
+		if err := b.ask(ctx, unasked); err != nil {
 			return false, err
 		}
-		ids[did] = id
-		unresolved = unresolved || due
 	}
-	return unresolved, rows.Err()
+	if len(missing) == 0 {
+		return due || len(unasked) > 0, nil
+	}
+	if err := b.insertAccounts(ctx, missing, loud); err != nil {
+		return false, err
+	}
+	due, _, err = b.readAccounts(ctx, missing, loud)
+	return due || len(unasked) > 0, err
 }
 
-// insertAccounts adds rows that are due to be resolved. Nobody waits for that:
-// what they wrote is shown in the meantime.
-func (b *batch) insertAccounts(ctx context.Context, dids []syntax.DID) error {
-	for part := range chunks(dids, b.rows) {
-		args := make([]any, 0, 3*len(part))
-		for _, did := range part {
-			args = append(args, b.ids.next(), did, b.now)
+// readAccounts learns the ids of those accounts that have a row. It reports
+// whether one is due to be resolved, and lists those that were quiet so far.
+func (b *batch) readAccounts(ctx context.Context, dids []syntax.DID, loud map[syntax.DID]bool) (due bool, unasked []int64, err error) {
+	for part := range slices.Chunk(dids, 4*b.rows) {
+		in, args := store.List(1, part)
+		rows, err := b.tx.QueryContext(ctx, `
+			SELECT did, id, resolve_due IS NOT NULL, resolve_due IS NULL AND resolved_at IS NULL
+			FROM account WHERE did IN `+in, args...)
+		if err != nil {
+			return false, nil, err
 		}
-		_, err := b.tx.ExecContext(ctx, `
-			WITH met (id, did, due) AS (VALUES `+tuples(len(part), "BIGINT", "TEXT", "BIGINT")+`)
-			INSERT INTO account (id, did, active, status_at, resolve_due, resolve_attempts)
-			SELECT id, did, true, 0, due, 0 FROM met WHERE true
-			ON CONFLICT (did) DO NOTHING`, args...)
+		err = each(rows, func() error {
+			var did syntax.DID
+			var id int64
+			var waits, quiet bool
+			err := rows.Scan(&did, &id, &waits, &quiet)
+			b.accounts[did] = id
+			due = due || waits
+			if quiet && loud[did] {
+				unasked = append(unasked, id)
+			}
+			return err
+		})
+		if err != nil {
+			return false, nil, err
+		}
+	}
+	return due, unasked, nil
+}
+
+// ask makes accounts due that were only known from what nobody sees.
+func (b *batch) ask(ctx context.Context, ids []int64) error {
+	slices.Sort(ids)
+	for part := range slices.Chunk(ids, b.rows) {
+		in, args := store.List(2, part)
+		_, err := b.tx.ExecContext(ctx, `UPDATE account SET resolve_due = $1 WHERE id IN `+in, append([]any{b.now}, args...)...)
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// insertAccounts adds rows. The loud ones are due to be resolved; nobody waits
+// for that: what they wrote is shown in the meantime.
+func (b *batch) insertAccounts(ctx context.Context, dids []syntax.DID, loud map[syntax.DID]bool) error {
+	rows := make([][]any, len(dids))
+	for i, did := range dids {
+		rows[i] = []any{b.ids.next(), did, true, int64(0), int64(0), nil}
+		if loud[did] {
+			rows[i][5] = b.now
+		}
+	}
+	return b.upsert(ctx, `INSERT INTO account (id, did, active, status_at, resolve_attempts, resolve_due)`,
+		[]string{"BIGINT", "TEXT", "BOOLEAN", "BIGINT", "BIGINT", "BIGINT"}, rows, `ON CONFLICT (did) DO NOTHING`)
 }
 
 // AccountEvent is what a stream says about an account: a change of status, or
@@ -259,7 +267,8 @@ func (x *Index) Resolve(ctx context.Context, u Unresolved, answer Answer) error 
 
 // Identify stores a verified identity in the caller's transaction, where the
 // account is known. A handle belongs to one account: an older holder loses it
-// and is asked again.
+// and is asked again. What a community with a new handle says about its server
+// is to be verified anew.
 func (x *Index) Identify(ctx context.Context, tx *store.Tx, id Identity) error {
 	now := store.Micros(x.now())
 	if id.Handle != "" {
@@ -270,11 +279,18 @@ func (x *Index) Identify(ctx context.Context, tx *store.Tx, id Identity) error {
 			return fmt.Errorf("take handle %s: %w", id.Handle, err)
 		}
 	}
+	_, err := tx.ExecContext(ctx, `
+		UPDATE community SET host_ok = NULL, host_due = $1 WHERE hosted_by IS NOT NULL AND account_id = (
+		    SELECT id FROM account WHERE did = $2 AND NOT CAST($3 AS BOOLEAN) AND COALESCE(handle, '') <> $4)`,
+		now, id.DID, id.Unchecked, string(id.Handle))
+	if err != nil {
+		return fmt.Errorf("doubt the host of %s: %w", id.DID, err)
+	}
 	handle, verified := orNull(string(id.Handle)), any(nil)
 	if id.Handle != "" {
 		verified = now
 	}
-	_, err := tx.ExecContext(ctx, `
+	_, err = tx.ExecContext(ctx, `
 		UPDATE account SET pds = CAST($1 AS TEXT), resolved_at = $2,
 		    handle = CASE WHEN CAST($3 AS BOOLEAN) THEN handle ELSE CAST($4 AS TEXT) END,
 		    verified_at = CASE WHEN CAST($3 AS BOOLEAN) THEN verified_at ELSE CAST($5 AS BIGINT) END

@@ -24,28 +24,21 @@ type Result struct {
 	Unresolved bool
 }
 
-// batch is one call of Apply.
-type batch struct {
-	tx  *store.Tx
-	now int64
-	ids *idSource
-	// rows is the most that one statement writes.
-	rows int
-	// accounts has the row id of every account that the changes name.
-	accounts map[syntax.DID]int64
-}
-
 // Apply writes commits in the caller's transaction. It is the one way into
 // the index, for streams and for what a member just wrote. Commits may come
 // in any order and any number of times: per record the greatest revision
 // wins, deletes included. It does not matter whether commits are applied
-// together or one by one.
+// together or one by one. Those who apply take turns, from the call to the end
+// of their transaction.
 func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Result, error) {
 	changes := newest(commits)
 	if len(changes) == 0 {
 		return Result{}, nil
 	}
-	b := &batch{tx: tx, now: store.Micros(x.now()), ids: x.ids, rows: rowsPerStatement(x.db.Engine())}
+	b := newBatch(tx, x)
+	if err := b.takeTurn(ctx); err != nil {
+		return Result{}, fmt.Errorf("take a turn at the index: %w", err)
+	}
 	unresolved, err := b.loadAccounts(ctx, changes)
 	if err != nil {
 		return Result{}, fmt.Errorf("index accounts: %w", err)
@@ -62,6 +55,9 @@ func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Resu
 		}
 		result.Applied += n
 		result.Stale += int64(len(mine)) - n
+	}
+	if err := b.settle(ctx); err != nil {
+		return Result{}, err
 	}
 	return result, nil
 }

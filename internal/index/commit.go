@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"math"
 
 	"github.com/bluesky-social/indigo/atproto/lexicon"
@@ -56,8 +57,10 @@ const (
 	ReasonCID        Reason = "cid"          // a record without a usable CID
 	ReasonText       Reason = "text"         // U+0000 or bad UTF-8
 	ReasonLexicon    Reason = "lexicon"      // breaks its lexicon
-	ReasonReference  Reason = "reference"    // names an account that cannot be stored
+	ReasonReference  Reason = "reference"    // names what cannot be here
 	ReasonTooLarge   Reason = "record_large" // over the data model's limit
+	ReasonFacet      Reason = "facet"        // marks text that is not there
+	ReasonOwner      Reason = "owner"        // speaks for another repository
 )
 
 // Drop tells that one operation was not applied as it was meant.
@@ -91,6 +94,19 @@ type change struct {
 	value value
 }
 
+// editedAt is when the record was changed last, NULL when it never was.
+func (c change) editedAt() any {
+	if !c.edited {
+		return nil
+	}
+	return revTime(c.rev)
+}
+
+// revTime is the time of a revision in microseconds.
+func revTime(rev int64) int64 {
+	return syntax.NewTIDFromInteger(uint64(rev)).Time().UnixMicro()
+}
+
 // recordKey names a record inside a commit.
 type recordKey struct {
 	collection syntax.NSID
@@ -112,7 +128,7 @@ func (x *Index) Prepare(did syntax.DID, rev syntax.TID, ops []Op) (Commit, []Dro
 	}
 	var out Commit
 	for _, f := range fold(ops) {
-		c, ok := x.change(f, drops)
+		c, ok := x.change(did, f, drops)
 		if !ok {
 			continue
 		}
@@ -148,7 +164,7 @@ func fold(ops []Op) []folded {
 }
 
 // change validates one folded operation. ok is false when it leaves no trace.
-func (x *Index) change(f folded, drops *dropList) (c change, ok bool) {
+func (x *Index) change(did syntax.DID, f folded, drops *dropList) (c change, ok bool) {
 	op := f.last
 	k, known := kindOf(op.Collection)
 	switch {
@@ -166,7 +182,7 @@ func (x *Index) change(f folded, drops *dropList) (c change, ok bool) {
 	if op.Action == Delete {
 		return c, true
 	}
-	v, reason, err := x.read(k, op)
+	v, reason, err := x.read(k, did, op)
 	if reason != "" {
 		drops.add(op, reason, err)
 		return c, true
@@ -176,7 +192,7 @@ func (x *Index) change(f folded, drops *dropList) (c change, ok bool) {
 }
 
 // read validates a record and extracts what is stored of it.
-func (x *Index) read(k kind, op Op) (value, Reason, error) {
+func (x *Index) read(k kind, did syntax.DID, op Op) (value, Reason, error) {
 	if op.Malformed != "" {
 		return nil, op.Malformed, nil
 	}
@@ -189,13 +205,17 @@ func (x *Index) read(k kind, op Op) (value, Reason, error) {
 	if err := lexicon.ValidateRecord(x.catalog, op.Record, string(k.nsid), 0); err != nil {
 		return nil, ReasonLexicon, err
 	}
-	raw, err := encode(op.Record)
-	if err != nil || len(raw) > MaxRecordBytes {
-		return nil, ReasonTooLarge, err
+	in := input{did: did, rkey: op.RKey, record: op.Record}
+	if !k.slim {
+		raw, err := encode(op.Record)
+		if err != nil || len(raw) > MaxRecordBytes {
+			return nil, ReasonTooLarge, err
+		}
+		in.raw = raw
 	}
-	v, err := k.read(op.Record, raw)
+	v, err := k.read(in)
 	if err != nil {
-		return nil, ReasonLexicon, err
+		return nil, reasonOf(err), err
 	}
 	for _, did := range v.refs() {
 		if len(did) > MaxDIDBytes || !accountMethod(did) {
@@ -208,6 +228,24 @@ func (x *Index) read(k kind, op Op) (value, Reason, error) {
 // accountMethod reports whether accounts of the network can have such a DID
 // (AT Protocol DID specification). Others could never be resolved.
 func accountMethod(did syntax.DID) bool { return did.Method() == "plc" || did.Method() == "web" }
+
+// flaw is what a record has that its lexicon cannot forbid.
+type flaw struct {
+	reason Reason
+	text   string
+}
+
+func (f *flaw) Error() string { return f.text }
+
+func flawed(reason Reason, text string) error { return &flaw{reason, text} }
+
+func reasonOf(err error) Reason {
+	var f *flaw
+	if errors.As(err, &f) {
+		return f.reason
+	}
+	return ReasonLexicon
+}
 
 // dropList gathers what a commit could not use.
 type dropList struct{ list []Drop }

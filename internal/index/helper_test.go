@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -52,6 +53,44 @@ func create(key int, record map[string]any) Op {
 }
 
 func rkey(n int) syntax.RecordKey { return syntax.RecordKey(tid(n)) }
+
+func postURI(did syntax.DID, key int) syntax.ATURI { return recordURI(did, PostCollection, rkey(key)) }
+
+// put is an operation that leaves a record; where is its key.
+func put(collection syntax.NSID, where syntax.RecordKey, fields map[string]any) Op {
+	record := map[string]any{"$type": string(collection), "createdAt": "2026-03-01T11:00:00.000Z"}
+	maps.Copy(record, fields)
+	return Op{Action: Create, Collection: collection, RKey: where, CID: someCID, Record: record}
+}
+
+func strong(uri syntax.ATURI, cid syntax.CID) map[string]any {
+	return map[string]any{"uri": string(uri), "cid": string(cid)}
+}
+
+func acceptance(uri syntax.ATURI, cid syntax.CID) Op {
+	return put(AcceptanceCollection, admissionKey(uri), map[string]any{"subject": strong(uri, cid)})
+}
+
+func removal(uri syntax.ATURI, cid syntax.CID) Op {
+	return put(RemovalCollection, admissionKey(uri), map[string]any{"subject": strong(uri, cid), "code": "spam"})
+}
+
+func vote(key int, uri syntax.ATURI, direction string) Op {
+	return put(VoteCollection, rkey(key), map[string]any{"subject": strong(uri, someCID), "direction": direction})
+}
+
+func comment(key int, root, parent syntax.ATURI) Op {
+	return put(CommentCollection, rkey(key), map[string]any{"content": "yes",
+		"reply": map[string]any{"root": strong(root, someCID), "parent": strong(parent, someCID)}})
+}
+
+func subscribe(key int, community syntax.DID) Op {
+	return put(SubscriptionCollection, rkey(key), map[string]any{"subject": string(community)})
+}
+
+func remove(collection syntax.NSID, where syntax.RecordKey) Op {
+	return Op{Action: Delete, Collection: collection, RKey: where}
+}
 
 // prepare fails the test when anything is dropped.
 func prepare(t *testing.T, x *Index, did syntax.DID, rev int, ops ...Op) Commit {

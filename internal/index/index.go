@@ -19,7 +19,8 @@ import (
 
 // Config is what an Index needs.
 type Config struct {
-	// DB holds the tables account and post, which nobody else writes.
+	// DB holds the tables of docs/data.md that are the index's, which nobody
+	// else writes.
 	DB *store.DB
 	// Now is the clock of indexed_at and of clamping; nil means time.Now.
 	Now func() time.Time
@@ -54,12 +55,26 @@ type kind struct {
 	nsid syntax.NSID
 	// key reports whether records of this type may have this key.
 	key func(syntax.RecordKey) bool
-	// read turns a record that its lexicon accepts, and its JSON, into what is
-	// stored.
-	read func(record map[string]any, raw []byte) (value, error)
+	// read turns a record that its lexicon accepts into what is stored.
+	read func(in input) (value, error)
 	// apply writes changes of this type that are in key order and name
 	// distinct records. It returns how many passed the gate.
 	apply func(ctx context.Context, b *batch, changes []change) (int64, error)
+	// quiet tells that nobody sees who wrote such records, so that their
+	// authors are not looked up for them.
+	quiet bool
+	// quietRefs tells the same of the accounts that they name.
+	quietRefs bool
+	// slim tells that the record itself is not kept.
+	slim bool
+}
+
+// input is a record on its way in.
+type input struct {
+	did    syntax.DID
+	rkey   syntax.RecordKey
+	record map[string]any
+	raw    []byte // its JSON; nil for slim kinds
 }
 
 // value is a record as it is stored.
@@ -70,16 +85,29 @@ type value interface {
 
 // kinds is the one list of record types: what is asked of streams, what is
 // validated and what is applied all follow it.
-func kinds() []kind { return []kind{postKind()} }
+func kinds() []kind {
+	return []kind{
+		personKind(), personBlockKind(),
+		communityKind(), rulesKind(), moderatorKind(), banKind(),
+		postKind(), acceptanceKind(), removalKind(), commentKind(),
+		subscriptionKind(), communityBlockKind(), voteKind(),
+		serviceKind(), authorizationKind(),
+	}
+}
+
+// byCollection is kinds for looking up.
+var byCollection = func() map[syntax.NSID]kind {
+	m := map[syntax.NSID]kind{}
+	for _, k := range kinds() {
+		m[k.nsid] = k
+	}
+	return m
+}()
 
 // kindOf finds the record type of a collection.
 func kindOf(collection syntax.NSID) (kind, bool) {
-	for _, k := range kinds() {
-		if k.nsid == collection {
-			return k, true
-		}
-	}
-	return kind{}, false
+	k, ok := byCollection[collection]
+	return k, ok
 }
 
 // Indexes reports whether records of this collection are indexed.

@@ -2,11 +2,10 @@ package index
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
-
-	"github.com/atoll-social/atoll/internal/store"
 )
 
 // PostCollection is the record type of posts.
@@ -54,16 +53,16 @@ type postValue struct {
 func (p postValue) refs() []syntax.DID { return []syntax.DID{p.community} }
 
 // readPost extracts what the lexicon has found well-formed.
-func readPost(record map[string]any, raw []byte) (value, error) {
-	community, err := syntax.ParseDID(text(record, "community"))
+func readPost(in input) (value, error) {
+	community, err := syntax.ParseDID(text(in.record, "community"))
 	if err != nil {
 		return nil, fmt.Errorf("community: %w", err)
 	}
-	created, err := syntax.ParseDatetime(text(record, "createdAt"))
+	created, err := moment(in.record, "createdAt")
 	if err != nil {
-		return nil, fmt.Errorf("createdAt: %w", err)
+		return nil, err
 	}
-	return postValue{community: community, createdAt: created.Time().UnixMicro(), record: raw}, nil
+	return postValue{community: community, createdAt: created, record: in.raw}, checkFacets(in.record, "content", "facets")
 }
 
 func text(record map[string]any, field string) string {
@@ -71,63 +70,87 @@ func text(record map[string]any, field string) string {
 	return s
 }
 
-// upsertPost is the gate and the write in one statement. indexed_at is never
-// changed once a row exists; created_at never exceeds it. A post that names
-// another community than before starts there as pending.
-const upsertPost = `
-ON CONFLICT (author_id, rkey) DO UPDATE SET
-    rev = excluded.rev,
-    deleted = excluded.deleted,
-    community_id = excluded.community_id,
-    cid = excluded.cid,
-    created_at = CASE WHEN excluded.created_at > post.indexed_at
-        THEN post.indexed_at ELSE excluded.created_at END,
-    edited_at = excluded.edited_at,
-    record = excluded.record,
-    state = CASE
-        WHEN excluded.deleted OR post.deleted THEN 0
-        WHEN post.community_id <> excluded.community_id THEN 0
-        WHEN post.state = 1 AND post.cid <> excluded.cid THEN 2
-        ELSE post.state END
-WHERE excluded.rev > post.rev`
-
-// applyPosts writes posts in chunks. Rows whose revision is not newer than
-// what is stored are left alone by the statement itself, which also holds
-// between concurrent transactions.
-func applyPosts(ctx context.Context, b *batch, changes []change) (int64, error) {
-	var applied int64
-	for part := range chunks(changes, b.rows) {
-		args := make([]any, 0, 12*len(part))
-		for _, ch := range part {
-			args = append(args, b.postRow(ch)...)
-		}
-		n, err := affected(b.tx.ExecContext(ctx, `
-			INSERT INTO post (id, author_id, rkey, rev, deleted, indexed_at, state,
-			    community_id, cid, created_at, edited_at, record)
-			VALUES `+tuples(len(part), "BIGINT", "BIGINT", "TEXT", "BIGINT", "BOOLEAN", "BIGINT", "SMALLINT",
-			"BIGINT", "TEXT", "BIGINT", "BIGINT", "")+upsertPost, args...))
-		if err != nil {
-			return 0, err
-		}
-		applied += n
+// moment reads a time, in microseconds.
+func moment(record map[string]any, field string) (int64, error) {
+	t, err := syntax.ParseDatetime(text(record, field))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", field, err)
 	}
-	return applied, nil
+	return t.Time().UnixMicro(), nil
 }
 
-// postRow is the row that a change makes where there is none yet.
-func (b *batch) postRow(ch change) []any {
-	row := []any{b.ids.next(), b.accounts[ch.did], ch.rkey, ch.rev, true, b.now, int64(Pending),
-		nil, nil, nil, nil, nil}
-	if ch.value == nil {
-		return row
+// postRow is a post's row as it was.
+type postRow struct {
+	id, rev, indexed, community int64
+	deleted                     bool
+}
+
+// postColumns are the columns that a record decides; the others follow from
+// admission and from the wish to fetch the post.
+const postColumns = `id, author_id, rkey, rev, deleted, indexed_at, state, community_id, cid, created_at, edited_at, record`
+
+// applyPosts writes posts. Their state is settled when the acceptances of the
+// same batch are in.
+func applyPosts(ctx context.Context, b *batch, changes []change) (int64, error) {
+	have, err := b.loadPosts(ctx, changes)
+	if err != nil {
+		return 0, err
 	}
-	p := ch.value.(postValue)
-	row[4] = false
-	row[7], row[8] = b.accounts[p.community], ch.cid
-	row[9] = min(p.createdAt, store.Micros(syntax.TID(ch.rkey).Time()), b.now)
-	if ch.edited {
-		row[10] = syntax.NewTIDFromInteger(uint64(ch.rev)).Time().UnixMicro()
+	var rows [][]any
+	for i, ch := range changes {
+		old := have[i]
+		if ch.rev <= old.rev {
+			continue
+		}
+		if old.id == 0 {
+			old.id, old.deleted = b.ids.next(), true
+		}
+		rows = append(rows, b.postRow(old, ch))
+		author := b.accounts[ch.did]
+		b.person(author, func(t *accountTally) { t.posts += int64(b2i(ch.value != nil) - b2i(!old.deleted)) })
+		b.touched[old.id] = true
+		b.moved[legacyKey{old.community, ch.rkey}] = true
 	}
-	row[11] = p.record
+	delete(b.moved, legacyKey{})
+	return int64(len(rows)), b.upsert(ctx, `INSERT INTO post (`+postColumns+`)`,
+		[]string{"BIGINT", "BIGINT", "TEXT", "BIGINT", "BOOLEAN", "BIGINT", "SMALLINT", "BIGINT", "TEXT", "BIGINT", "BIGINT", ""}, rows, `
+		ON CONFLICT (author_id, rkey) DO UPDATE SET rev = excluded.rev, deleted = excluded.deleted,
+		    indexed_at = excluded.indexed_at, community_id = excluded.community_id, cid = excluded.cid,
+		    created_at = excluded.created_at, edited_at = excluded.edited_at, record = excluded.record,
+		    fetch_due = NULL`)
+}
+
+// loadPosts reads the rows that changes are about, by their place in changes.
+func (b *batch) loadPosts(ctx context.Context, changes []change) (map[int]postRow, error) {
+	keys := make([][]any, len(changes))
+	for i, ch := range changes {
+		keys[i] = []any{int64(i), b.accounts[ch.did], ch.rkey}
+	}
+	have := make(map[int]postRow, len(changes))
+	err := b.probe(ctx, "n, author_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, keys, `
+		SELECT w.n, p.id, p.rev, p.indexed_at, COALESCE(p.community_id, 0), p.deleted
+		FROM wanted w CROSS JOIN post p WHERE p.author_id = w.author_id AND p.rkey = w.rkey`,
+		func(rows *sql.Rows) error {
+			var n int
+			var r postRow
+			err := rows.Scan(&n, &r.id, &r.rev, &r.indexed, &r.community, &r.deleted)
+			have[n] = r
+			return err
+		})
+	return have, err
+}
+
+// postRow is the row that a change leaves. When it was first indexed never
+// changes, and created_at never exceeds that.
+func (b *batch) postRow(old postRow, ch change) []any {
+	indexed := old.indexed
+	if old.rev == 0 {
+		indexed = b.now
+	}
+	row := []any{old.id, b.accounts[ch.did], ch.rkey, ch.rev, ch.value == nil, indexed, int64(Pending), nil, nil, nil, nil, nil}
+	if p, ok := ch.value.(postValue); ok {
+		row[7], row[8], row[11] = b.accounts[p.community], ch.cid, p.record
+		row[9], row[10] = clampCreated(p.createdAt, ch.rkey, indexed), ch.editedAt()
+	}
 	return row
 }

@@ -85,19 +85,20 @@ func TestSeveralOperationsOnOneRecord(t *testing.T) {
 func TestMove(t *testing.T) {
 	t.Parallel()
 	other := syntax.CID("bafyreie5cvv4h45feadgeuwhbcutmh6t2ceseocckahdoe6uat64zmz454")
+	accepted, removed := acceptance(postURI(alice, 1), someCID), removal(postURI(alice, 1), someCID)
 	tests := []struct {
 		name      string
-		state     State
+		decision  *Op
 		community syntax.DID
 		cid       syntax.CID
 		want      State
 	}{
-		{"accepted and moved", Accepted, gardens, other, Pending},
-		{"removed and moved", Removed, gardens, other, Pending},
-		{"accepted and changed", Accepted, commons, other, PendingReacceptance},
-		{"accepted and committed again", Accepted, commons, someCID, Accepted},
-		{"removed and changed", Removed, commons, other, Removed},
-		{"pending and changed", Pending, commons, other, Pending},
+		{"accepted and moved", &accepted, gardens, other, Pending},
+		{"removed and moved", &removed, gardens, other, Pending},
+		{"accepted and changed", &accepted, commons, other, PendingReacceptance},
+		{"accepted and committed again", &accepted, commons, someCID, Accepted},
+		{"removed and changed", &removed, commons, other, Removed},
+		{"pending and changed", nil, commons, other, Pending},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -105,7 +106,9 @@ func TestMove(t *testing.T) {
 			storetest.Each(t, func(t *testing.T, db *store.DB) {
 				x := newIndex(t, db)
 				apply(t, x, prepare(t, x, alice, 1, create(1, post(commons, "a"))))
-				setState(t, x, tt.state)
+				if tt.decision != nil {
+					apply(t, x, prepare(t, x, commons, 1, *tt.decision))
+				}
 				apply(t, x, prepare(t, x, alice, 2, Op{Action: Update, Collection: PostCollection, RKey: rkey(1),
 					CID: tt.cid, Record: post(tt.community, "b")}))
 				got := rows(t, x, alice)[string(rkey(1))]
@@ -114,17 +117,6 @@ func TestMove(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-func setState(t *testing.T, x *Index, s State) {
-	t.Helper()
-	err := x.db.Tx(t.Context(), func(tx *store.Tx) error {
-		_, err := tx.ExecContext(t.Context(), `UPDATE post SET state = $1`, int64(s))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -1,0 +1,221 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"slices"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+)
+
+// box is a table of records by which accounts take a stand on subjects, at
+// most one of which counts per account and subject: the one with the greatest
+// key. Votes, subscriptions and blocks are such.
+type box struct {
+	table string
+	// alias tells that the table has references in the older form.
+	alias bool
+	// count is told how an account's stand on a subject has changed; nil where
+	// nothing is counted. Zero is no stand.
+	count func(b *batch, p pair, before, after int64)
+}
+
+// stand is a record's value: what it says about whom.
+type stand struct {
+	// subject is a record, or else an account.
+	subject target
+	account syntax.DID
+	value   int64
+}
+
+func (s stand) refs() []syntax.DID {
+	if s.account != "" {
+		return []syntax.DID{s.account}
+	}
+	return []syntax.DID{s.subject.did}
+}
+
+// pair is who takes a stand on what.
+type pair struct{ subject, account int64 }
+
+// ballot is one record of a pair.
+type ballot struct {
+	tid, value int64
+}
+
+// ballotKey names a row.
+type ballotKey struct{ account, tid int64 }
+
+// ballotRow is a row as it is or is to be.
+type ballotRow struct {
+	rev, value, subject, alias int64
+}
+
+// apply writes changes and tells count what follows.
+func (x box) apply(ctx context.Context, b *batch, changes []change) (int64, error) {
+	targets := make([]target, 0, len(changes))
+	for _, ch := range changes {
+		if s, ok := ch.value.(stand); ok && s.account == "" {
+			targets = append(targets, s.subject)
+		}
+	}
+	if err := b.resolve(ctx, targets); err != nil {
+		return 0, err
+	}
+	have, err := x.load(ctx, b, changes)
+	if err != nil {
+		return 0, err
+	}
+	fresh := make([]change, 0, len(changes))
+	for _, ch := range changes {
+		if old, ok := have[b.ballotKey(ch)]; !ok || ch.rev > old.rev {
+			fresh = append(fresh, ch)
+		}
+	}
+	return int64(len(fresh)), x.write(ctx, b, fresh, have)
+}
+
+func (b *batch) ballotKey(ch change) ballotKey {
+	return ballotKey{b.accounts[ch.did], tidNumber(ch.rkey)}
+}
+
+// row is what a change leaves.
+func (x box) row(b *batch, ch change) ballotRow {
+	r := ballotRow{rev: ch.rev}
+	s, ok := ch.value.(stand)
+	if !ok {
+		return r
+	}
+	r.value = s.value
+	if s.account != "" {
+		r.subject = b.accounts[s.account]
+		return r
+	}
+	it := b.items[s.subject]
+	r.subject, r.alias = it.id, it.alias
+	return r
+}
+
+// load reads the rows that changes are about.
+func (x box) load(ctx context.Context, b *batch, changes []change) (map[ballotKey]ballotRow, error) {
+	keys := make([][]any, len(changes))
+	for i, ch := range changes {
+		k := b.ballotKey(ch)
+		keys[i] = []any{k.account, k.tid}
+	}
+	have := map[ballotKey]ballotRow{}
+	err := b.probe(ctx, "account_id, tid", []string{"BIGINT", "BIGINT"}, keys, `
+		SELECT v.account_id, v.tid, v.rev, v.value, COALESCE(v.subject_id, 0)
+		FROM wanted w CROSS JOIN `+x.table+` v WHERE v.account_id = w.account_id AND v.tid = w.tid`,
+		func(rows *sql.Rows) error {
+			var k ballotKey
+			var r ballotRow
+			err := rows.Scan(&k.account, &k.tid, &r.rev, &r.value, &r.subject)
+			have[k] = r
+			return err
+		})
+	return have, err
+}
+
+// write stores changes that passed the gate.
+func (x box) write(ctx context.Context, b *batch, fresh []change, have map[ballotKey]ballotRow) error {
+	rows := make([][]any, len(fresh))
+	pairs := make([]pair, 0, len(fresh))
+	lost := map[pair]bool{} // where a record went: memory cannot tell what counts now
+	news := map[pair]ballot{}
+	for i, ch := range fresh {
+		k, r := b.ballotKey(ch), x.row(b, ch)
+		rows[i] = []any{k.account, k.tid, r.rev, r.value, idOrNull(r.subject)}
+		if x.alias {
+			rows[i] = append(rows[i], idOrNull(r.alias))
+		}
+		if old := have[k]; old.subject != 0 {
+			pairs = append(pairs, pair{old.subject, k.account})
+			lost[pair{old.subject, k.account}] = true
+		}
+		if r.subject != 0 {
+			p := pair{r.subject, k.account}
+			pairs = append(pairs, p)
+			if k.tid >= news[p].tid {
+				news[p] = ballot{k.tid, r.value}
+			}
+		}
+	}
+	if x.count == nil {
+		return x.store(ctx, b, rows)
+	}
+	return x.recount(ctx, b, pairs, lost, news, func() error { return x.store(ctx, b, rows) })
+}
+
+// store writes rows.
+func (x box) store(ctx context.Context, b *batch, rows [][]any) error {
+	columns, set := "account_id, tid, rev, value, subject_id", "rev = excluded.rev, value = excluded.value, subject_id = excluded.subject_id"
+	types := []string{"BIGINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT"}
+	if x.alias {
+		columns, set, types = columns+", alias_id", set+", alias_id = excluded.alias_id", append(types, "BIGINT")
+	}
+	return b.upsert(ctx, `INSERT INTO `+x.table+` (`+columns+`)`, types, rows,
+		`ON CONFLICT (account_id, tid) DO UPDATE SET `+set)
+}
+
+// recount runs a write and tells count what it did to pairs. news has what is
+// added to each; for those in lost the table is asked again.
+func (x box) recount(ctx context.Context, b *batch, pairs []pair, lost map[pair]bool, news map[pair]ballot, write func() error) error {
+	slices.SortFunc(pairs, func(p, q pair) int {
+		return cmp.Or(cmp.Compare(p.subject, q.subject), cmp.Compare(p.account, q.account))
+	})
+	pairs = slices.Compact(pairs)
+	before, err := x.counting(ctx, b, pairs)
+	if err != nil {
+		return err
+	}
+	if err := write(); err != nil {
+		return err
+	}
+	var again []pair
+	for _, p := range pairs {
+		if lost[p] {
+			again = append(again, p)
+		}
+	}
+	after, err := x.counting(ctx, b, again)
+	if err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		is, was := after[p], before[p]
+		if !lost[p] {
+			if is = was; news[p].tid > was.tid {
+				is = news[p]
+			}
+		}
+		if is.value != was.value {
+			x.count(b, p, was.value, is.value)
+		}
+	}
+	return nil
+}
+
+// counting finds the record that counts for each pair.
+func (x box) counting(ctx context.Context, b *batch, pairs []pair) (map[pair]ballot, error) {
+	keys := make([][]any, len(pairs))
+	for i, p := range pairs {
+		keys[i] = []any{p.subject, p.account}
+	}
+	out := make(map[pair]ballot)
+	err := b.probe(ctx, "subject_id, account_id", []string{"BIGINT", "BIGINT"}, keys, `
+		SELECT w.subject_id, v.account_id, v.tid, v.value FROM wanted w CROSS JOIN `+x.table+` v
+		WHERE v.account_id = w.account_id AND v.tid = (
+		    SELECT o.tid FROM `+x.table+` o
+		    WHERE o.subject_id = w.subject_id AND o.account_id = w.account_id
+		    ORDER BY o.subject_id DESC, o.account_id DESC, o.tid DESC LIMIT 1)`,
+		func(rows *sql.Rows) error {
+			var p pair
+			var v ballot
+			err := rows.Scan(&p.subject, &p.account, &v.tid, &v.value)
+			out[p] = v
+			return err
+		})
+	return out, err
+}

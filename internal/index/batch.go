@@ -1,0 +1,114 @@
+package index
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// batch is one call of Apply. What follows from records is gathered here and
+// written once, at the end.
+type batch struct {
+	tx  *store.Tx
+	now int64
+	// seq numbers the transaction in the order of commits.
+	seq int64
+	ids *idSource
+	// rows is the most that one statement writes.
+	rows int
+	// accounts has the row id of every account that the changes name.
+	accounts map[syntax.DID]int64
+	// items are the records that the changes refer to.
+	items map[target]item
+
+	// touched are posts whose admission is to be looked at again; moved, the
+	// keys whose older form may mean another post than before.
+	touched map[int64]bool
+	moved   map[legacyKey]bool
+
+	people map[int64]accountTally
+	posts  map[int64]*postDelta
+	talk   map[int64]commentTally
+}
+
+func newBatch(tx *store.Tx, x *Index) *batch {
+	return &batch{
+		tx: tx, now: store.Micros(x.now()), ids: x.ids, rows: rowsPerStatement(x.db.Engine()),
+		items: map[target]item{}, touched: map[int64]bool{}, moved: map[legacyKey]bool{},
+		people: map[int64]accountTally{}, posts: map[int64]*postDelta{}, talk: map[int64]commentTally{},
+	}
+}
+
+// takeTurn waits until nobody else writes to the index. From here on, what is
+// read stays true until the commit, which is what all of applying relies on.
+func (b *batch) takeTurn(ctx context.Context) error {
+	return b.tx.QueryRowContext(ctx, `UPDATE index_clock SET seq = seq + 1 WHERE id = 1 RETURNING seq`).Scan(&b.seq)
+}
+
+// settle brings what is derived in line with the records, each step with the
+// results of those before.
+func (b *batch) settle(ctx context.Context) error {
+	steps := []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"admission", b.settleAdmission},
+		{"older references", b.settleLegacy},
+		{"accounts' counters", b.settlePeople},
+		{"comments' counters", b.settleTalk},
+		{"rank", b.settleRank},
+	}
+	for _, s := range steps {
+		if err := s.run(ctx); err != nil {
+			return fmt.Errorf("settle %s: %w", s.name, err)
+		}
+	}
+	// Ranking counts what communities have accepted.
+	return b.settlePeople(ctx)
+}
+
+// probe looks keys up in chunks. The query begins after a table wanted, which
+// has the columns named and a row for each key.
+func (b *batch) probe(ctx context.Context, columns string, types []string, keys [][]any, query string, scan func(*sql.Rows) error) error {
+	for part := range chunks(keys, b.rows) {
+		args := make([]any, 0, len(types)*len(part))
+		for _, key := range part {
+			args = append(args, key...)
+		}
+		rows, err := b.tx.QueryContext(ctx,
+			`WITH wanted (`+columns+`) AS (VALUES `+tuples(len(part), types...)+`) `+query, args...)
+		if err != nil {
+			return err
+		}
+		if err := each(rows, func() error { return scan(rows) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// upsert writes rows in chunks; the statement is head, the rows, tail.
+func (b *batch) upsert(ctx context.Context, head string, types []string, rows [][]any, tail string) error {
+	for part := range chunks(rows, b.rows) {
+		args := make([]any, 0, len(types)*len(part))
+		for _, row := range part {
+			args = append(args, row...)
+		}
+		if _, err := b.tx.ExecContext(ctx, head+` VALUES `+tuples(len(part), types...)+` `+tail, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// idOrNull is the parameter for an id: NULL for none.
+func idOrNull(id int64) any {
+	if id == 0 {
+		return nil
+	}
+	return id
+}

@@ -1,0 +1,147 @@
+package index
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// CommunityCollection is the record type that makes an account a community.
+const CommunityCollection syntax.NSID = "social.coves.community.profile"
+
+// Visibility is who finds a community. Its records are public all the same.
+type Visibility int64
+
+// The visibilities. Their numbers are stored. What a later version of the
+// network may add counts as Unlisted.
+const (
+	Public Visibility = iota
+	Unlisted
+	Private
+)
+
+func visibilityWords() []string { return []string{"public", "unlisted", "private"} }
+
+func communityKind() kind {
+	s := sheet{table: "community", keys: 1, columns: []column{
+		byAccount("account_id"), gate(), contentID(), made(), field("name", "TEXT"), field("display_name", "TEXT"),
+		field("avatar", "TEXT"), field("visibility", "SMALLINT"), field("hosted_by", "TEXT"), whole(),
+		{"host_ok", "BOOLEAN", func(*batch, change) any { return nil }},
+		{"host_due", "BIGINT", func(b *batch, ch change) any {
+			if ch.value == nil {
+				return nil
+			}
+			return b.now
+		}},
+	}, set: map[string]string{
+		// The same claim as before keeps its answer.
+		"host_ok":  `CASE WHEN excluded.hosted_by = community.hosted_by THEN community.host_ok END`,
+		"host_due": `CASE WHEN excluded.hosted_by = community.hosted_by THEN community.host_due ELSE excluded.host_due END`,
+	}}
+	return kind{nsid: CommunityCollection, key: isSelf, read: readCommunity, apply: s.apply}
+}
+
+func readCommunity(in input) (value, error) {
+	created, err := moment(in.record, "createdAt")
+	if err != nil {
+		return nil, err
+	}
+	host := text(in.record, "hostedBy")
+	if len(host) > MaxDIDBytes {
+		return nil, flawed(ReasonReference, "hostedBy is too long")
+	}
+	return document{record: in.raw, fields: map[string]any{
+		"created_at": created, "name": text(in.record, "name"), "display_name": orNull(text(in.record, "displayName")),
+		"avatar":    blobCID(in.record, "avatar"),
+		"hosted_by": host, "visibility": wordOr(in.record, "visibility", visibilityWords(), int64(Public), int64(Unlisted)),
+	}}, checkFacets(in.record, "description", "descriptionFacets")
+}
+
+// Community is a community as its record says and as others made it.
+type Community struct {
+	Account
+	Record     json.RawMessage
+	Name       string
+	Visibility Visibility
+	HostedBy   syntax.DID
+	// Hosted is whether HostedBy has been verified; nil while it is not known.
+	Hosted    *bool
+	CreatedAt time.Time // clamped
+	// Subscribers follow it, Members do and are not banned, Posts are accepted.
+	Subscribers, Members, Posts int64
+}
+
+// Community returns a community that is active and not refused.
+func (x *Index) Community(ctx context.Context, did syntax.DID) (c Community, ok bool, err error) {
+	var record []byte
+	var created, shutOut int64
+	ok, err = found(x.db.Read().QueryRowContext(ctx, `
+		SELECT a.did, COALESCE(a.handle, ''), m.record, m.name, m.visibility, m.hosted_by, m.host_ok, m.created_at,
+		       COALESCE(t.subscribers, 0), COALESCE(t.accepted, 0), (
+		           SELECT count(DISTINCT b.subject_id) FROM ban b
+		           JOIN subscription s ON s.subject_id = a.id AND s.account_id = b.subject_id
+		           WHERE b.community_id = a.id AND `+banned("$2")+` AND s.value > 0 AND s.tid = (
+		               SELECT max(o.tid) FROM subscription o WHERE o.subject_id = a.id AND o.account_id = b.subject_id))
+		FROM account a JOIN community m ON m.account_id = a.id LEFT JOIN account_tally t ON t.account_id = a.id
+		WHERE a.did = $1 AND a.active AND m.record IS NOT NULL AND m.host_ok IS NOT FALSE`, did, store.Micros(x.now())).
+		Scan(&c.DID, &c.Handle, &record, &c.Name, &c.Visibility, &c.HostedBy, &c.Hosted, &created,
+			&c.Subscribers, &c.Posts, &shutOut))
+	c.Record, c.CreatedAt, c.Members = record, time.UnixMicro(created).UTC(), c.Subscribers-shutOut
+	return c, ok, err
+}
+
+// HostClaim is what a community says about the server that holds its
+// credentials, to be verified (H7): whether that domain owns its handle.
+type HostClaim struct {
+	Community Account
+	HostedBy  syntax.DID
+	due       int64
+}
+
+// HostClaims lists claims that are due to be checked, the longest due first,
+// at most limit. Claims of communities whose handle is not known yet wait.
+func (x *Index) HostClaims(ctx context.Context, limit int) ([]HostClaim, error) {
+	rows, err := x.db.Read().QueryContext(ctx, `
+		SELECT a.did, a.handle, m.hosted_by, m.host_due FROM community m JOIN account a ON a.id = m.account_id
+		WHERE m.host_due IS NOT NULL AND m.host_due <= $1 AND a.handle IS NOT NULL
+		ORDER BY m.host_due, m.account_id LIMIT $2`, store.Micros(x.now()), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list hosting claims: %w", err)
+	}
+	var out []HostClaim
+	err = each(rows, func() error {
+		var c HostClaim
+		err := rows.Scan(&c.Community.DID, &c.Community.Handle, &c.HostedBy, &c.due)
+		out = append(out, c)
+		return err
+	})
+	return out, err
+}
+
+// AnswerHost stores what was found out about a claim: ok nil when it could not
+// be found out, which leaves what was known. again is when to ask next; zero
+// means not before the claim changes. An answer to a claim that has changed
+// meanwhile is passed over.
+func (x *Index) AnswerHost(ctx context.Context, c HostClaim, ok *bool, again time.Duration) error {
+	var due any
+	if again > 0 {
+		due = store.Micros(x.now().Add(again))
+	}
+	var answer any
+	if ok != nil {
+		answer = *ok
+	}
+	return x.db.Tx(ctx, func(tx *store.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			UPDATE community SET host_ok = COALESCE(CAST($1 AS BOOLEAN), host_ok), host_due = CAST($2 AS BIGINT)
+			WHERE hosted_by = $3 AND host_due = $4
+			  AND account_id = (SELECT id FROM account WHERE did = $5 AND handle = $6)`,
+			answer, due, c.HostedBy, c.due, c.Community.DID, c.Community.Handle)
+		return err
+	})
+}

@@ -1,0 +1,126 @@
+package index
+
+import (
+	"context"
+	"database/sql"
+	"maps"
+	"math"
+	"slices"
+)
+
+// The hot rank is log10(1+|score|), with the sign of the score, plus the age of
+// the post in units of 12.5 hours, written as an integer: ten times the votes
+// weigh as much as 12.5 hours. It holds no clock, so posts change places only
+// when one of them gets a vote.
+const (
+	rankEpoch   = idEpoch   // microseconds
+	rankStep    = 45_000    // microseconds of age that weigh 1
+	rankPerUnit = 1_000_000 // weight of a factor of ten in the score
+)
+
+func hotRank(score, createdAt int64) int64 {
+	votes := math.Round(rankPerUnit * math.Log10(1+math.Abs(float64(score))))
+	return int64(math.Copysign(votes, float64(score))) + (createdAt-rankEpoch)/rankStep
+}
+
+// postDelta is what a batch does to one post's row of post_rank.
+type postDelta struct {
+	upvotes, downvotes, comments int64
+	// placed tells that place is where the post is to be listed.
+	placed bool
+	place  place
+}
+
+// place is where and as what lists show a post; community 0 means nowhere.
+type place struct {
+	community, createdAt int64
+	state                State
+}
+
+// rankRow is a row of post_rank.
+type rankRow struct {
+	place
+	hot, score                   int64
+	upvotes, downvotes, comments int64
+}
+
+// moved reports whether lists that were made with old have to change.
+func (r rankRow) moved(old rankRow) bool {
+	return (r.community != 0 || old.community != 0) && (r.place != old.place || r.hot != old.hot || r.score != old.score)
+}
+
+func (r rankRow) after(d *postDelta) rankRow {
+	if d.placed {
+		r.place = d.place
+	}
+	r.upvotes += d.upvotes
+	r.downvotes += d.downvotes
+	r.comments += d.comments
+	r.score = r.upvotes - r.downvotes
+	r.hot = hotRank(r.score, r.createdAt)
+	return r
+}
+
+// settleRank writes rank rows, and where posts stood before, under the number
+// of this transaction. Whoever has read all changes up to a number has missed
+// none: numbers are taken in the order of commits (see takeTurn).
+func (b *batch) settleRank(ctx context.Context) error {
+	delete(b.posts, 0)
+	ids := slices.Sorted(maps.Keys(b.posts))
+	have, err := b.loadRank(ctx, ids)
+	if err != nil {
+		return err
+	}
+	var rows, changes [][]any
+	for _, id := range ids {
+		old, known := have[id]
+		is := old.after(b.posts[id])
+		if known && is == old {
+			continue
+		}
+		b.accepted(old, -1)
+		b.accepted(is, +1)
+		rows = append(rows, []any{id, idOrNull(is.community), int64(is.state), is.createdAt, is.hot, is.score,
+			is.upvotes, is.downvotes, is.comments})
+		if is.moved(old) {
+			changes = append(changes, []any{b.seq, id, b.now, idOrNull(old.community), int64(old.state), old.createdAt,
+				old.hot, old.score})
+		}
+	}
+	err = b.upsert(ctx, `INSERT INTO post_rank (post_id, community_id, state, created_at, hot, score, upvotes, downvotes, comments)`,
+		[]string{"BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT"}, rows, `
+		ON CONFLICT (post_id) DO UPDATE SET community_id = excluded.community_id, state = excluded.state,
+		    created_at = excluded.created_at, hot = excluded.hot, score = excluded.score,
+		    upvotes = excluded.upvotes, downvotes = excluded.downvotes, comments = excluded.comments`)
+	if err != nil {
+		return err
+	}
+	return b.upsert(ctx, `INSERT INTO rank_change (seq, post_id, changed_at, community_id, state, created_at, hot, score)`,
+		[]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT"}, changes, "")
+}
+
+// accepted counts a community's posts.
+func (b *batch) accepted(r rankRow, n int64) {
+	if r.community != 0 && r.state == Accepted {
+		b.person(r.community, func(t *accountTally) { t.accepted += n })
+	}
+}
+
+func (b *batch) loadRank(ctx context.Context, ids []int64) (map[int64]rankRow, error) {
+	keys := make([][]any, len(ids))
+	for i, id := range ids {
+		keys[i] = []any{id}
+	}
+	have := make(map[int64]rankRow, len(ids))
+	err := b.probe(ctx, "post_id", []string{"BIGINT"}, keys, `
+		SELECT r.post_id, COALESCE(r.community_id, 0), r.state, r.created_at, r.hot, r.score, r.upvotes, r.downvotes, r.comments
+		FROM wanted w CROSS JOIN post_rank r WHERE r.post_id = w.post_id`,
+		func(rows *sql.Rows) error {
+			var id int64
+			var r rankRow
+			err := rows.Scan(&id, &r.community, &r.state, &r.createdAt, &r.hot, &r.score, &r.upvotes, &r.downvotes, &r.comments)
+			have[id] = r
+			return err
+		})
+	return have, err
+}

@@ -1,0 +1,183 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base32"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// LegacyPostCollection is the older form of posts. It is neither indexed nor
+// written; references to it mean the post with that key which the community in
+// front of it admitted, with several the earliest admitted.
+const LegacyPostCollection syntax.NSID = "social.coves.community.post"
+
+// targetKind says what sort of record a reference names.
+type targetKind uint8
+
+const (
+	toPost targetKind = iota + 1
+	toLegacyPost
+	toComment
+)
+
+// target names a record that another record refers to, seen or not.
+type target struct {
+	kind targetKind
+	did  syntax.DID // of the author; of the community for toLegacyPost
+	rkey syntax.RecordKey
+}
+
+// item is a target's row. alias is the row in legacy_post of a reference in
+// the older form, and id is then filled in by settleLegacy.
+type item struct{ id, alias int64 }
+
+// strongRef reads com.atproto.repo.strongRef at a field. Only records that can
+// be referred to here are understood, named by DID and by a key that they can have.
+func strongRef(record map[string]any, field string) (target, syntax.CID, error) {
+	ref, _ := record[field].(map[string]any)
+	t, err := parseTarget(text(ref, "uri"))
+	if err != nil {
+		return target{}, "", fmt.Errorf("%s: %w", field, err)
+	}
+	return t, syntax.CID(text(ref, "cid")), nil
+}
+
+func parseTarget(uri string) (target, error) {
+	rest, ok := strings.CutPrefix(uri, "at://")
+	authority, path, found := strings.Cut(rest, "/")
+	collection, key, whole := strings.Cut(path, "/")
+	if !ok || !found || !whole {
+		return target{}, flawed(ReasonReference, "not the URI of a record")
+	}
+	kinds := map[string]targetKind{
+		string(PostCollection): toPost, string(LegacyPostCollection): toLegacyPost, string(CommentCollection): toComment,
+	}
+	t := target{kind: kinds[collection], did: syntax.DID(authority), rkey: syntax.RecordKey(key)}
+	_, err := syntax.ParseDID(authority)
+	if t.kind == 0 || err != nil || len(authority) > MaxDIDBytes || !isTID(t.rkey) {
+		return target{}, flawed(ReasonReference, "not a post or comment named by DID")
+	}
+	return t, nil
+}
+
+// admissionKey is the key of acceptances and removals of a post: lower-case
+// unpadded base32 of the SHA-256 of its AT-URI.
+func admissionKey(uri syntax.ATURI) syntax.RecordKey {
+	sum := sha256.Sum256([]byte(uri))
+	return syntax.RecordKey(strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:])))
+}
+
+// isAdmissionKey accepts what admissionKey can give.
+func isAdmissionKey(k syntax.RecordKey) bool {
+	return len(k) == 52 && strings.Trim(string(k), "abcdefghijklmnopqrstuvwxyz234567") == ""
+}
+
+// resolve finds the rows of targets. Those not seen before get rows that wait
+// for their record, so that what refers to them counts when it comes.
+func (b *batch) resolve(ctx context.Context, targets []target) error {
+	byKind := map[targetKind][]target{}
+	for _, t := range targets {
+		if _, known := b.items[t]; !known && t.kind != 0 {
+			b.items[t] = item{}
+			byKind[t.kind] = append(byKind[t.kind], t)
+		}
+	}
+	for kind, find := range map[targetKind]func(context.Context, []target) error{
+		toPost: b.findPosts, toLegacyPost: b.findLegacy, toComment: b.findComments,
+	} {
+		list := byKind[kind]
+		slices.SortFunc(list, func(p, q target) int {
+			return cmp.Or(cmp.Compare(b.accounts[p.did], b.accounts[q.did]), cmp.Compare(p.rkey, q.rkey))
+		})
+		if err := find(ctx, list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batch) findPosts(ctx context.Context, list []target) error {
+	err := b.probe(ctx, "n, author_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, b.targetKeys(list, byText), `
+		SELECT w.n, p.id FROM wanted w CROSS JOIN post p WHERE p.author_id = w.author_id AND p.rkey = w.rkey`,
+		b.scanItems(list))
+	if err != nil {
+		return err
+	}
+	var rows [][]any
+	for _, t := range list {
+		if b.items[t].id == 0 {
+			id := b.ids.next()
+			b.items[t] = item{id: id}
+			rows = append(rows, []any{id, b.accounts[t.did], t.rkey, int64(0), true, int64(0), int64(Pending)})
+		}
+	}
+	return b.upsert(ctx, `INSERT INTO post (id, author_id, rkey, rev, deleted, indexed_at, state)`,
+		[]string{"BIGINT", "BIGINT", "TEXT", "BIGINT", "BOOLEAN", "BIGINT", "SMALLINT"}, rows, "")
+}
+
+func (b *batch) findComments(ctx context.Context, list []target) error {
+	err := b.probe(ctx, "n, author_id, tid", []string{"BIGINT", "BIGINT", "BIGINT"}, b.targetKeys(list, byNumber), `
+		SELECT w.n, c.id FROM wanted w CROSS JOIN comment c WHERE c.author_id = w.author_id AND c.tid = w.tid`,
+		b.scanItems(list))
+	if err != nil {
+		return err
+	}
+	var rows [][]any
+	for _, t := range list {
+		if b.items[t].id == 0 {
+			id := -b.ids.next() // see isComment
+			b.items[t] = item{id: id}
+			rows = append(rows, []any{id, b.accounts[t.did], tidNumber(t.rkey), int64(0), true, int64(0)})
+		}
+	}
+	return b.upsert(ctx, `INSERT INTO comment (id, author_id, tid, rev, deleted, indexed_at)`,
+		[]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "BOOLEAN", "BIGINT"}, rows, "")
+}
+
+// How the key of a target is written.
+func byText(k syntax.RecordKey) any   { return k }
+func byNumber(k syntax.RecordKey) any { return tidNumber(k) }
+
+func (b *batch) targetKeys(list []target, key func(syntax.RecordKey) any) [][]any {
+	out := make([][]any, len(list))
+	for i, t := range list {
+		out[i] = []any{int64(i), b.accounts[t.did], key(t.rkey)}
+	}
+	return out
+}
+
+func (b *batch) scanItems(list []target) func(*sql.Rows) error {
+	return func(rows *sql.Rows) error {
+		var n, id int64
+		err := rows.Scan(&n, &id)
+		if err == nil {
+			b.items[list[n]] = item{id: id}
+		}
+		return err
+	}
+}
+
+// tidNumber is a key that is a TID as the integer that orders the same.
+func tidNumber(k syntax.RecordKey) int64 { return int64(syntax.TID(k).Integer()) }
+
+func tidText(n int64) syntax.RecordKey {
+	return syntax.RecordKey(syntax.NewTIDFromInteger(uint64(n)))
+}
+
+// clampCreated is when a record was made: what it says, but not later than its
+// key, where that is a time, and not later than it was first indexed.
+func clampCreated(said int64, rkey syntax.RecordKey, indexed int64) int64 {
+	if isTID(rkey) {
+		said = min(said, store.Micros(syntax.TID(rkey).Time()))
+	}
+	return min(said, indexed)
+}

@@ -1,0 +1,82 @@
+package index
+
+import (
+	"context"
+	"maps"
+	"slices"
+)
+
+// accountTally counts what accounts do and what communities have, or the
+// change of that.
+type accountTally struct {
+	posts, comments, subscriptions int64 // as a person
+	subscribers, accepted          int64 // as a community
+}
+
+// commentTally counts what others say to a comment, or the change of that.
+type commentTally struct{ upvotes, downvotes, replies int64 }
+
+// isComment tells the ids of comments, which are negative, from those of posts.
+func isComment(id int64) bool { return id < 0 }
+
+func (b *batch) person(id int64, change func(*accountTally)) {
+	t := b.people[id]
+	change(&t)
+	b.people[id] = t
+}
+
+func (b *batch) comment(id int64, change func(*commentTally)) {
+	if id != 0 {
+		t := b.talk[id]
+		change(&t)
+		b.talk[id] = t
+	}
+}
+
+// post is what happens to a post; to none in particular for id 0.
+func (b *batch) post(id int64) *postDelta {
+	d := b.posts[id]
+	if d == nil {
+		d = &postDelta{}
+		b.posts[id] = d
+	}
+	return d
+}
+
+// settlePeople adds what was gathered to the counters, in key order, so that
+// every transaction locks them in the same order.
+func (b *batch) settlePeople(ctx context.Context) error {
+	var rows [][]any
+	for _, id := range slices.Sorted(maps.Keys(b.people)) {
+		if t := b.people[id]; t != (accountTally{}) {
+			rows = append(rows, []any{id, t.posts, t.comments, t.subscriptions, t.subscribers, t.accepted})
+		}
+	}
+	clear(b.people)
+	return b.upsert(ctx, `INSERT INTO account_tally (account_id, posts, comments, subscriptions, subscribers, accepted)`,
+		slices.Repeat([]string{"BIGINT"}, 6), rows, `
+		ON CONFLICT (account_id) DO UPDATE SET
+		    posts = account_tally.posts + excluded.posts,
+		    comments = account_tally.comments + excluded.comments,
+		    subscriptions = account_tally.subscriptions + excluded.subscriptions,
+		    subscribers = account_tally.subscribers + excluded.subscribers,
+		    accepted = account_tally.accepted + excluded.accepted`)
+}
+
+// settleTalk is settlePeople for comments.
+func (b *batch) settleTalk(ctx context.Context) error {
+	var rows [][]any
+	for _, id := range slices.Sorted(maps.Keys(b.talk)) {
+		if t := b.talk[id]; t != (commentTally{}) {
+			rows = append(rows, []any{id, t.upvotes, t.downvotes, t.upvotes - t.downvotes, t.replies})
+		}
+	}
+	clear(b.talk)
+	return b.upsert(ctx, `INSERT INTO comment_tally (comment_id, upvotes, downvotes, score, replies)`,
+		slices.Repeat([]string{"BIGINT"}, 5), rows, `
+		ON CONFLICT (comment_id) DO UPDATE SET
+		    upvotes = comment_tally.upvotes + excluded.upvotes,
+		    downvotes = comment_tally.downvotes + excluded.downvotes,
+		    score = comment_tally.score + excluded.score,
+		    replies = comment_tally.replies + excluded.replies`)
+}
