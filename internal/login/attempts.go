@@ -78,6 +78,8 @@ type appState struct {
 	Binding  []byte `json:"binding"`       // SHA-256 of the binding cookie's value
 	Origin   string `json:"origin"`        // coarse address of who started
 	App      string `json:"app,omitempty"` // the sign-in of an app that it is for
+	// Identifier is what was typed, tidied; empty in attempts of older programs.
+	Identifier string `json:"identifier,omitempty"`
 }
 
 // params are the parts of an attempt that are neither secret nor asked for.
@@ -87,6 +89,7 @@ type params struct {
 	KeyID              string `json:"key_id,omitempty"`
 	TokenEndpoint      string `json:"token_endpoint"`
 	RevocationEndpoint string `json:"revocation_endpoint,omitempty"`
+	Identifier         string `json:"identifier,omitempty"`
 }
 
 // Put stores a new attempt and drops what is too many.
@@ -100,7 +103,7 @@ func (s *Attempts) Put(ctx context.Context, a *client.Attempt) error {
 	if err != nil {
 		return fmt.Errorf("store sign-in: %w", err)
 	}
-	public, err := json.Marshal(params{a.RedirectURI, a.Scope, a.KeyID, a.TokenEndpoint, a.RevocationEndpoint})
+	public, err := json.Marshal(params{a.RedirectURI, a.Scope, a.KeyID, a.TokenEndpoint, a.RevocationEndpoint, own.Identifier})
 	if err != nil {
 		return fmt.Errorf("store sign-in: %w", err)
 	}
@@ -234,6 +237,7 @@ func (s *Attempts) scan(state string, row *sql.Row) (*client.Attempt, error) {
 	if err := json.Unmarshal(public, &p); err != nil {
 		return nil, fmt.Errorf("params: %w", err)
 	}
+	own.Identifier = p.Identifier
 	a.RedirectURI, a.Scope, a.KeyID = p.RedirectURI, p.Scope, p.KeyID
 	a.TokenEndpoint, a.RevocationEndpoint = p.TokenEndpoint, p.RevocationEndpoint
 	a.CreatedAt, a.ExpiresAt = store.FromMicros(created), store.FromMicros(expires)

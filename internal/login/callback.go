@@ -41,9 +41,11 @@ const (
 // Outcome is what a callback came to. It is meaningful with an error, too.
 type Outcome struct {
 	Result Result
-	// DID is who is signed in; otherwise whose sign-in it was, as far as known,
-	// so that trying again is one click.
+	// DID is who is signed in; otherwise whose sign-in it was, as far as known.
 	DID syntax.DID
+	// Identifier is what the member typed to begin it, so that trying again is
+	// one click; empty when unknown.
+	Identifier string
 	// ReturnTo is a local path: where the member came from, "/" when unknown.
 	ReturnTo string
 	// Message is a neutral sentence for a member who declined.
@@ -82,7 +84,7 @@ func (s *Service) Callback(ctx context.Context, in Callback) (Outcome, error) {
 		return out, fault.New(fault.Forbidden,
 			"This sign-in was not started in this browser, so it was refused. Start again here, with cookies allowed.").WithCode("OtherBrowser")
 	}
-	out.DID, out.ReturnTo = attempt.Account, own.ReturnTo
+	out.DID, out.Identifier, out.ReturnTo = attempt.Account, own.Identifier, own.ReturnTo
 	out.Cookies = []*http.Cookie{s.cfg.Cookies.Make(bindingSuffix(state), "", 0)}
 	if own.App != "" {
 		return s.comeBack(ctx, in, attempt, own, out)

@@ -75,7 +75,7 @@ func TestCallbackNeedsTheBrowserThatStarted(t *testing.T) {
 			stranger.cookies = cookies
 			out, err := stranger.comeBack(q)
 			wantFault(t, what, err, fault.Forbidden)
-			if out.Result != login.Failed || out.ReturnTo != "/" || out.DID != "" || len(out.Cookies) != 0 {
+			if out.Result != login.Failed || out.ReturnTo != "/" || out.DID != "" || out.Identifier != "" || len(out.Cookies) != 0 {
 				t.Errorf("%s: outcome %+v tells or sets something", what, out)
 			}
 		}
@@ -227,6 +227,26 @@ func TestTwoTabsAreIndependent(t *testing.T) {
 		}
 		if diff := cmp.Diff([]syntax.DID{bob, alice}, b.accounts()); diff != "" {
 			t.Errorf("accounts (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Trying again is one click: with what was typed, not with what it led to.
+func TestAFailedSignInHandsBackWhatWasTyped(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		i := newInstance(t, db)
+		for typed, want := range map[string]string{
+			" @Alice.Example": "alice.example", alice.String(): alice.String(), i.pds.URL + "/": i.pds.URL,
+		} {
+			b := i.browser()
+			q := i.pds.approve(b.start(typed, "/"))
+			q.Set("code", "x")
+			out, err := b.comeBack(q)
+			wantFault(t, "callback with a wrong code", err, fault.Invalid)
+			if out.Identifier != want {
+				t.Errorf("after typing %q = %q, want %q", typed, out.Identifier, want)
+			}
 		}
 	})
 }

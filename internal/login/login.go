@@ -122,7 +122,7 @@ func (s *Service) begin(ctx context.Context, input identity.Input, own appState,
 		}
 	}
 	binding := newBinding(s.now())
-	own.Binding, own.Origin = hashBinding(binding), session.Origin(addr)
+	own.Binding, own.Origin, own.Identifier = hashBinding(binding), session.Origin(addr), input.String()
 	state, err := json.Marshal(own)
 	if err != nil {
 		return Started{}, explain(err)

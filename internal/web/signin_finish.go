@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 
@@ -46,7 +47,7 @@ func (s *Server) callbackFailed(err error, out login.Outcome) error {
 		if lookup != nil {
 			return errors.Join(err, lookup)
 		}
-		data := newSignInPage(out.DID.String(), out.ReturnTo)
+		data := newSignInPage(cmp.Or(out.Identifier, out.DID.String()), out.ReturnTo)
 		data.Trouble = f.Public
 		return s.showSignIn(w, r, v, status, data)
 	}}

@@ -166,12 +166,13 @@ func TestComingBackWithAnErrorOffersAnotherTry(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.servers.callback = func(login.Callback) (login.Outcome, error) {
-		return login.Outcome{DID: syntax.DID(alice.DID), ReturnTo: "/discover", Cookies: []*http.Cookie{s.cfg.Cookies.Make("login-x", "", 0)}},
+		return login.Outcome{DID: syntax.DID(alice.DID), Identifier: "alice.one.test", ReturnTo: "/discover",
+				Cookies: []*http.Cookie{s.cfg.Cookies.Make("login-x", "", 0)}},
 			fault.New(fault.Forbidden, "The answer came from another server. Please start again.")
 	}
 	b := s.browser(t)
 	b.cookies["atoll-8080-login-x"] = "1.secret"
-	a := b.get("/oauth/callback?state=s&code=c").is(403, "The answer came from another server", `value="`+alice.DID+`"`, `name="return_to" value="/discover"`)
+	a := b.get("/oauth/callback?state=s&code=c").is(403, "The answer came from another server", `value="alice.one.test"`, `name="return_to" value="/discover"`)
 	if a.header.Get("Cache-Control") != "no-store" || len(b.cookies) != 0 {
 		t.Errorf("after a failed callback: Cache-Control %q, cookies %v; want no-store and none", a.header.Get("Cache-Control"), b.cookies)
 	}
