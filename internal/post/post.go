@@ -1,6 +1,7 @@
 // Package post is the write path of posts: it checks what a member wants to
 // say, has it written into the member's own repository, and applies the answer
-// to the index, so that the writer sees it at once.
+// to the index, so that the writer sees it at once. It also cuts what the index
+// lists into pages.
 package post
 
 import (

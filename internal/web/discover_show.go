@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/post"
 )
 
 const (
-	// discoverLimit is how many posts a page of Discover has.
+	// discoverLimit is how many posts a page of Discover has at most.
 	discoverLimit = 30
 	// discoverListing binds cursors to this page.
 	discoverListing = "web discover"
@@ -36,7 +37,7 @@ func (s *Server) discoverShow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	posts, next, err := s.cfg.Index.Discover(r.Context(), discoverLimit, after)
+	posts, next, err := post.Newest(r.Context(), s.cfg.Index, discoverLimit, after)
 	if err != nil {
 		return err
 	}

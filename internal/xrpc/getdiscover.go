@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/post"
 )
 
 // Limits of a page of Discover.
@@ -25,7 +26,7 @@ type feedPost struct {
 }
 
 // getDiscover answers social.coves.feed.getDiscover: posts of every community,
-// newest first.
+// newest first. Long posts make shorter pages.
 func (s *Server) getDiscover(w http.ResponseWriter, r *http.Request, who caller) error {
 	params, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -47,7 +48,7 @@ func (s *Server) getDiscover(w http.ResponseWriter, r *http.Request, who caller)
 		}
 		after = &at
 	}
-	posts, next, err := s.cfg.Index.Discover(r.Context(), limit, after)
+	posts, next, err := post.Newest(r.Context(), s.cfg.Index, limit, after)
 	if err != nil {
 		return err
 	}

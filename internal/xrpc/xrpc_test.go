@@ -11,6 +11,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atdata"
 	"github.com/bluesky-social/indigo/atproto/lexicon"
 	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
@@ -76,14 +77,17 @@ func TestAnyOrigin(t *testing.T) {
 	}
 }
 
-// fill puts posts into the index.
-func (a *api) fill(n int) {
+// fill puts posts into the index, with size bytes that no lexicon knows in each.
+func (a *api) fill(n int, size ...int) {
 	a.t.Helper()
 	var commits []index.Commit
 	for i := range n {
 		key := syntax.NewTIDFromTime(time.Now().Add(time.Duration(i-n)*time.Second), 1)
 		record := map[string]any{"$type": "social.coves.community.postv2", "community": string(commons),
 			"title": fmt.Sprint(i), "createdAt": key.Time().Format(time.RFC3339Nano)}
+		for _, bytes := range size {
+			record["unknown"] = strings.Repeat("x", bytes)
+		}
 		cid := must(agent.RecordCID(record))(a.t)
 		c, drops := a.index.Prepare(alice, key, []index.Op{{Action: index.Create, Collection: index.PostCollection,
 			RKey: syntax.RecordKey(key), CID: cid, Record: record}})
@@ -155,6 +159,29 @@ func TestDiscover(t *testing.T) {
 		if string(post[field]) != w {
 			t.Errorf("%s is %s, want %s", field, post[field], w)
 		}
+	}
+}
+
+// TestDiscoverOfHeavyPosts holds that a stranger's request costs little, whatever
+// the posts are: pages are shorter, and nothing is left out.
+func TestDiscoverOfHeavyPosts(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.fill(11, 250<<10)
+	var sizes []int
+	for query := "?limit=50"; len(sizes) < 10; {
+		if got := a.do(call{verb: "GET", path: discoverPath + query}); len(got.body) > 1100<<10 {
+			t.Errorf("%s: an answer of %d bytes", query, len(got.body))
+		}
+		p := a.page(query)
+		sizes = append(sizes, len(p.Feed))
+		if p.Cursor == nil {
+			break
+		}
+		query = "?limit=50&cursor=" + *p.Cursor
+	}
+	if diff := cmp.Diff([]int{4, 4, 3}, sizes); diff != "" {
+		t.Errorf("pages (-want +got):\n%s", diff)
 	}
 }
 
