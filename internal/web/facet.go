@@ -22,11 +22,35 @@ type facet struct {
 // feature is one way in which a stretch of text is special. Only the fields
 // that belong to Kind are set.
 type feature struct {
-	Kind   string // the name behind '#', such as "link"
-	URI    string
-	DID    string
-	Reason string
+	Kind  string // the name behind '#', such as "link"
+	URI   string
+	DID   string
+	Hides *spoiler
 }
+
+// slot groups features of which one stretch of text can have one.
+type slot int
+
+const (
+	slotBold slot = iota
+	slotItalic
+	slotStrike
+	slotCode
+	slotTarget
+	slotSpoiler
+	slotBlock
+	slots
+)
+
+// slotOf lists the features that are shown. The lexicon's union is open: what
+// is not listed is plain text.
+var slotOf = map[string]slot{
+	"bold": slotBold, "italic": slotItalic, "strikethrough": slotStrike, "code": slotCode,
+	"link": slotTarget, "mention": slotTarget, "spoiler": slotSpoiler,
+	"blockquote": slotBlock, "heading": slotBlock, "codeBlock": slotBlock,
+}
+
+func (f feature) slot() slot { return slotOf[f.Kind] }
 
 // wireFacet is a facet as records carry it.
 type wireFacet struct {
@@ -66,8 +90,10 @@ func parseFacet(raw json.RawMessage, text string) (facet, bool) {
 	if f.Start < 0 || f.End <= f.Start || f.End > len(text) || !onBoundary(text, f.Start) || !onBoundary(text, f.End) {
 		return facet{}, false
 	}
+	var taken [slots]bool // of each slot the first counts
 	for _, item := range wire.Features {
-		if feat, ok := parseFeature(item); ok {
+		if feat, ok := parseFeature(item); ok && !taken[feat.slot()] {
+			taken[feat.slot()] = true
 			f.Features = append(f.Features, feat)
 		}
 	}
@@ -88,21 +114,19 @@ func parseFeature(raw json.RawMessage) (feature, bool) {
 	if !ok {
 		return feature{}, false
 	}
+	if _, known := slotOf[kind]; !known {
+		return feature{}, false
+	}
 	f := feature{Kind: kind}
 	switch kind {
 	case "link":
 		f.URI, ok = webAddress(wire.URI)
-		return f, ok
 	case "mention":
-		f.DID = wire.DID
-		return f, strings.HasPrefix(wire.DID, "did:")
+		f.DID, ok = wire.DID, strings.HasPrefix(wire.DID, "did:")
 	case "spoiler":
-		f.Reason = wire.Reason
-	case "bold", "italic", "strikethrough", "code", "blockquote", "heading", "codeBlock":
-	default:
-		return feature{}, false // an open union: what is unknown is plain text
+		f.Hides = &spoiler{Reason: wire.Reason}
 	}
-	return f, true
+	return f, ok
 }
 
 // webAddress accepts absolute http and https addresses with a host and

@@ -2,7 +2,6 @@ package web
 
 import (
 	"net/url"
-	"sort"
 	"strings"
 )
 
@@ -31,15 +30,25 @@ type piece struct {
 	Elsewhere                  string // the link's host, where the text names another one
 }
 
+// What one post may cost its readers. A text that goes beyond either limit is
+// plain text from there on.
+const (
+	maxPieces = 300      // stretches between facets and blank lines
+	maxMarkup = 32 << 10 // bytes of addresses, DIDs and reasons
+)
+
 // richText turns a text and its facets into blocks for the templates, which
 // do the escaping. Overlapping facets are cut where they cross.
 func richText(text string, facets []facet) []block {
-	var all []block
+	b := builder{pieces: maxPieces, markup: maxMarkup}
 	for _, s := range sections(text, facets) {
-		all = appendSection(all, s)
+		if left, ok := b.add(s); !ok {
+			b.append(section{form: "text", owner: -1}, text[s.end-len(left):])
+			break
+		}
 	}
 	var kept []block
-	for _, b := range all {
+	for _, b := range b.blocks {
 		trimBreaks(&b)
 		if b.Runs = foldRuns(b.Runs); len(b.Runs) > 0 {
 			kept = append(kept, b)
@@ -47,79 +56,6 @@ func richText(text string, facets []facet) []block {
 	}
 	return kept
 }
-
-// section is a stretch between two boundaries of facets.
-type section struct {
-	text  string
-	form  string // kind of the block that it belongs to
-	owner int    // index of the facet that makes the block; -1 for none
-	hide  *spoiler
-	piece piece
-}
-
-// sections cuts text at every boundary. The result covers all of text.
-func sections(text string, facets []facet) []section {
-	cuts := []int{0, len(text)}
-	for _, f := range facets {
-		cuts = append(cuts, f.Start, f.End)
-	}
-	sort.Ints(cuts)
-	hides := make(map[int]*spoiler)
-	var out []section
-	for i := 1; i < len(cuts); i++ {
-		from, to := cuts[i-1], cuts[i]
-		if from == to {
-			continue
-		}
-		s := section{text: text[from:to], form: "text", owner: -1}
-		for at, f := range facets {
-			if f.Start <= from && to <= f.End {
-				s.apply(at, f.Features, hides)
-			}
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
-// apply adds the features of facet number at. Of several links, mentions,
-// spoilers and blocks the first counts.
-func (s *section) apply(at int, features []feature, hides map[int]*spoiler) {
-	for _, f := range features {
-		switch f.Kind {
-		case "bold":
-			s.piece.Bold = true
-		case "italic":
-			s.piece.Italic = true
-		case "strikethrough":
-			s.piece.Strike = true
-		case "code":
-			s.piece.Code = true
-		case "link":
-			if s.piece.Link == "" && s.piece.Mention == "" {
-				s.piece.Link, s.piece.Elsewhere = f.URI, elsewhere(s.text, f.URI)
-			}
-		case "mention":
-			if s.piece.Link == "" && s.piece.Mention == "" {
-				s.piece.Mention = f.DID
-			}
-		case "spoiler":
-			if s.hide == nil {
-				if hides[at] == nil {
-					hides[at] = &spoiler{Reason: f.Reason}
-				}
-				s.hide = hides[at]
-			}
-		case "blockquote", "heading", "codeBlock":
-			if s.owner < 0 {
-				s.owner, s.form = at, blockForms[f.Kind]
-			}
-		}
-	}
-}
-
-// blockForms maps features to kinds of blocks.
-var blockForms = map[string]string{"blockquote": "quote", "heading": "heading", "codeBlock": "code"}
 
 // elsewhere returns the host of link if text looks like an address of some
 // other host, so that a reader sees where the link really goes.
@@ -140,37 +76,84 @@ func elsewhere(text, link string) string {
 	return target.Hostname()
 }
 
-// appendSection adds s to the block that it continues, or starts new ones.
-// Plain text is cut into paragraphs at blank lines.
-func appendSection(blocks []block, s section) []block {
-	parts := []string{s.text}
-	if s.form == "text" {
-		parts = splitParagraphs(s.text)
-	}
-	for i, part := range parts {
-		last := len(blocks) - 1
-		if i > 0 || last < 0 || blocks[last].owner != s.owner {
-			blocks = append(blocks, block{Kind: s.form, owner: s.owner})
-			last++
-		}
-		p := s.piece
-		p.Text = part
-		blocks[last].Runs = append(blocks[last].Runs, run{Spoiler: s.hide, Pieces: []piece{p}})
-	}
-	return blocks
+// builder puts sections together to blocks.
+type builder struct {
+	blocks         []block
+	fresh          bool // a blank line ended the last block
+	pieces, markup int  // what is left of maxPieces and maxMarkup
 }
 
-// splitParagraphs cuts at runs of two or more line breaks.
-func splitParagraphs(s string) []string {
-	s = strings.ReplaceAll(s, "\r\n", "\n")
-	var out []string
-	for {
-		i := strings.Index(s, "\n\n")
-		if i < 0 {
-			return append(out, s)
+// add appends s. Plain text is cut into paragraphs at blank lines. At a limit it
+// stops and returns how much of the section's text is left.
+func (b *builder) add(s section) (left string, ok bool) {
+	if s.piece.Link != "" && len(s.piece.Link) <= b.markup {
+		s.piece.Elsewhere = elsewhere(s.text, s.piece.Link)
+	}
+	for left = s.text; ; {
+		if !b.pay(s) {
+			return left, false
 		}
-		out = append(out, s[:i])
-		s = strings.TrimLeft(s[i:], "\n")
+		part, rest, more := left, "", false
+		if s.form == "text" {
+			part, rest, more = cutParagraph(left)
+		}
+		b.append(s, part)
+		if !more {
+			return "", true
+		}
+		left, b.fresh = rest, true
+	}
+}
+
+// pay takes one piece of s off the limits.
+func (b *builder) pay(s section) bool {
+	cost := len(s.piece.Link) + len(s.piece.Mention) + len(s.piece.Elsewhere)
+	if s.hide != nil && (b.begins(s) || b.last().Spoiler != s.hide) {
+		cost += len(s.hide.Reason) // which is shown once for a run
+	}
+	if b.pieces == 0 || cost > b.markup {
+		return false
+	}
+	b.pieces--
+	b.markup -= cost
+	return true
+}
+
+// begins tells whether s starts a block.
+func (b *builder) begins(s section) bool {
+	return b.fresh || len(b.blocks) == 0 || b.blocks[len(b.blocks)-1].owner != s.owner
+}
+
+// last is the newest run.
+func (b *builder) last() run {
+	runs := b.blocks[len(b.blocks)-1].Runs
+	return runs[len(runs)-1]
+}
+
+// append adds text in the form of s to the block that it continues, or to a new
+// one.
+func (b *builder) append(s section, text string) {
+	if b.begins(s) {
+		b.blocks = append(b.blocks, block{Kind: s.form, owner: s.owner})
+	}
+	b.fresh = false
+	p := s.piece
+	p.Text = strings.ReplaceAll(text, "\r\n", "\n")
+	to := &b.blocks[len(b.blocks)-1]
+	to.Runs = append(to.Runs, run{Spoiler: s.hide, Pieces: []piece{p}})
+}
+
+// cutParagraph cuts at the first blank line, if there is one.
+func cutParagraph(s string) (part, rest string, found bool) {
+	for at := 0; ; {
+		i := strings.IndexByte(s[at:], '\n')
+		if i < 0 {
+			return s, "", false
+		}
+		at += i + 1
+		if strings.HasPrefix(s[at:], "\n") || strings.HasPrefix(s[at:], "\r\n") {
+			return strings.TrimRight(s[:at], "\r\n"), strings.TrimLeft(s[at:], "\r\n"), true
+		}
 	}
 }
 
