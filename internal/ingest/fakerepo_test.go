@@ -1,11 +1,12 @@
 package ingest
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"maps"
 	"math/bits"
 	"slices"
@@ -283,4 +284,14 @@ func repoState(t *testing.T, r *rig, did string) (rev, base int64, wanted bool, 
 	return rev, base, wanted, reason, failure
 }
 
-func title(n int) string { return fmt.Sprintf("post %d", n) }
+type lexCID = cid.Cid
+
+func mustMode() cbor.DecMode {
+	m, err := newDecMode()
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+func newReader(raw []byte) *bufio.Reader { return bufio.NewReader(bytes.NewReader(raw)) }

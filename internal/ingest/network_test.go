@@ -75,6 +75,9 @@ func TestOfficialPDS(t *testing.T) {
 			plain := create(t, s, postRecord(community.DID, "plain"))
 			nul := create(t, s, postRecord(community.DID, "a\x00b"))
 			several := severalAtOnce(t, s, community.DID)
+			for range 30 { // a tree of several nodes, of which commits show a part
+				create(t, s, postRecord(community.DID, "one of many"))
+			}
 			last := create(t, s, postRecord(community.DID, "last"))
 			await(t, "the last post", func() bool { return r.shown(t)[last] == "last" })
 			got := r.shown(t)
@@ -88,6 +91,9 @@ func TestOfficialPDS(t *testing.T) {
 			}
 			want := fmt.Sprintf("%s %s  due=false", author.Handle, n.PDS[i].URL)
 			await(t, "handle and server: "+want, func() bool { return known(t, db, author.DID) == want })
+			if rev, base, wanted, _, _ := repoState(t, r, author.DID); rev == 0 || base != 0 || wanted {
+				t.Errorf("not every commit of %s was verified: rev %d, fetched at %d, to be fetched %v", author.DID, rev, base, wanted)
+			}
 		}
 	})
 }
