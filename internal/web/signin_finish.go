@@ -14,7 +14,7 @@ import (
 // member's server. Signed in or not, it leads to where the member came from;
 // after an error the sign-in form says what happened.
 func (s *Server) signInFinish(w http.ResponseWriter, r *http.Request) error {
-	if err := notHead(w, r); err != nil {
+	if err := visited(w, r); err != nil {
 		return err
 	}
 	out, err := s.cfg.SignIn.Callback(r.Context(), login.Callback{

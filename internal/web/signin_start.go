@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/httpserver"
@@ -12,7 +13,7 @@ import (
 // with ?handle=, by which other clients begin. It leads to the member's own
 // server. It changes nothing for anybody who is signed in.
 func (s *Server) signInStart(w http.ResponseWriter, r *http.Request) error {
-	if err := notHead(w, r); err != nil {
+	if err := visited(w, r); err != nil {
 		return err
 	}
 	values, err := r.URL.Query(), error(nil)
@@ -66,13 +67,24 @@ func (s *Server) signInAgain(err error, identifier, returnTo string) error {
 	}}
 }
 
-// notHead refuses HEAD where GET begins or ends something: whoever only wants
-// to know what is behind a link must not use it up.
-func notHead(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodHead {
-		return nil
+// visited refuses what is no visit where GET begins or ends something. Whoever
+// only wants to know what is behind a link must not use it up, and another
+// site's picture or frame with this address must not spend the sign-ins of
+// whoever looks at it (Fetch Metadata, section 2.1). Browsers that do not say
+// what a request is for are let through.
+func visited(w http.ResponseWriter, r *http.Request) error {
+	switch {
+	case r.Method == http.MethodHead:
+		w.Header().Set("Allow", "GET")
+		return fault.Wrap(fault.Invalid, httpserver.ErrMethodNotAllowed, "This address does not take requests of this kind.").
+			WithCode("MethodNotAllowed")
+	case r.Method != http.MethodGet:
+		return nil // a form, of which Origins judges where it came from
 	}
-	w.Header().Set("Allow", "GET")
-	return fault.Wrap(fault.Invalid, httpserver.ErrMethodNotAllowed, "This address does not take requests of this kind.").
-		WithCode("MethodNotAllowed")
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	ahead := strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
+	if dest != "" && dest != "document" || ahead {
+		return fault.New(fault.Forbidden, "This address is for opening as a page of its own, so nothing was done.").WithCode("NotAVisit")
+	}
+	return nil
 }

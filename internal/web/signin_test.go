@@ -183,6 +183,35 @@ func TestComingBackWithAnErrorOffersAnotherTry(t *testing.T) {
 	b.post("/oauth/callback", "state", "s").is(405)
 }
 
+// Another site's page can make a browser ask for these addresses. Only who opens
+// them begins or ends a sign-in; nothing else reaches login and its limits.
+func TestSignInsAreVisitsOnly(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).leadingOn()
+	s.servers.callback = func(login.Callback) (login.Outcome, error) { return login.Outcome{Result: login.SignedIn, ReturnTo: "/"}, nil }
+	b := s.browser(t)
+	visit := func(path, header, value string) *answer {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+		r.Header.Set(header, value)
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		return b.send(r)
+	}
+	for _, path := range []string{"/oauth/login?handle=alice.one.test", "/oauth/callback?state=s&code=c"} {
+		for _, dest := range []string{"image", "iframe", "frame", "embed", "script", "style", "empty", "audio", "nonsense"} {
+			if a := visit(path, "Sec-Fetch-Dest", dest).is(403, "as a page of its own"); len(a.cookies) != 0 {
+				t.Errorf("%s for %s sets cookies: %v", path, dest, a.cookies)
+			}
+		}
+		visit(path, "Sec-Purpose", "prefetch").is(403)
+		visit(path, "Sec-Purpose", "prefetch;prerender").is(403)
+	}
+	if len(s.servers.started)+len(s.servers.callbacks) != 0 {
+		t.Errorf("login was asked: %v, %v", s.servers.started, s.servers.callbacks)
+	}
+	visit("/oauth/login?handle=alice.one.test", "Sec-Fetch-Dest", "document").leads(pdsPage)
+	visit("/oauth/callback?state=s&code=c", "Sec-Fetch-Dest", "document").leads("/")
+}
+
 func TestSignInFormsThatAreBroken(t *testing.T) {
 	t.Parallel()
 	s := newSite(t).leadingOn()
