@@ -6,6 +6,8 @@ package memstore
 import (
 	"container/list"
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -129,6 +131,20 @@ func (s *Sessions) Delete(_ context.Context, id string, why client.Reason) error
 		s.ended[id] = why
 	}
 	return nil
+}
+
+// Due returns sessions that may need something; see client.DueStore.
+func (s *Sessions) Due(_ context.Context, q client.DueQuery) ([]client.DueSession, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var due []client.DueSession
+	for id, d := range s.byID {
+		if id > q.After && q.Wants(d) {
+			due = append(due, d.Due())
+		}
+	}
+	slices.SortFunc(due, func(a, b client.DueSession) int { return strings.Compare(a.ID, b.ID) })
+	return due[:min(len(due), q.Limit)], nil
 }
 
 // Ended returns why a session was deleted; false for one that never was. Ids of
