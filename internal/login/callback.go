@@ -67,6 +67,10 @@ func (s *Service) Callback(ctx context.Context, in Callback) (Outcome, error) {
 	if wait, ok := s.callbacks.Allow(in.Addr); !ok {
 		return out, httpserver.Limited(wait)
 	}
+	// Once the code is sent, the client goes on without this context; what
+	// comes of it too late for the browser to hear of is not saved, but revoked.
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	state, err := single(in.Query, "state")
 	if err != nil {
 		return out, explain(err)

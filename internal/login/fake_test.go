@@ -240,7 +240,8 @@ type directory struct {
 	mu       sync.Mutex
 	accounts map[syntax.AtIdentifier]*sdk.Identity
 	errs     map[syntax.AtIdentifier]error
-	looked   int // look-ups of DIDs
+	looked   int   // look-ups of DIDs
+	line     *line // to it
 }
 
 func (d *directory) add(did syntax.DID, handle syntax.Handle, pds string) {
@@ -251,7 +252,10 @@ func (d *directory) add(did syntax.DID, handle syntax.Handle, pds string) {
 	d.accounts[did.AtIdentifier()], d.accounts[handle.AtIdentifier()] = found, found
 }
 
-func (d *directory) Lookup(_ context.Context, id syntax.AtIdentifier) (*sdk.Identity, error) {
+func (d *directory) Lookup(ctx context.Context, id syntax.AtIdentifier) (*sdk.Identity, error) {
+	if err := d.line.wait(ctx); err != nil {
+		return nil, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.errs[id]; err != nil {

@@ -40,6 +40,7 @@ type instance struct {
 	ring     *keyring.Ring
 	clock    *clock
 	pds      *pds
+	line     *line
 	dir      *directory
 	attempts *login.Attempts
 	sessions *session.Manager
@@ -51,6 +52,8 @@ func newInstance(t *testing.T, db *store.DB) *instance {
 	t.Helper()
 	i := &instance{t: t, db: db, clock: &clock{}, pds: newPDS(t),
 		dir: &directory{accounts: map[syntax.AtIdentifier]*sdk.Identity{}, errs: map[syntax.AtIdentifier]error{}}}
+	i.line = &line{pds: i.pds}
+	i.dir.line = i.line
 	i.clock.micros.Store(time.Now().UnixMicro())
 	for did, handle := range map[syntax.DID]syntax.Handle{alice: "alice.example", bob: "bob.example"} {
 		i.dir.add(did, handle, i.pds.URL)
@@ -76,7 +79,7 @@ func (i *instance) serve(pending int) {
 	i.attempts, err = login.NewAttempts(login.AttemptsConfig{DB: i.db, Ring: i.ring, Now: i.clock.now, MaxPending: pending})
 	i.must(err)
 	i.client, err = client.New(client.Config{
-		RedirectURIs: []string{origin + "/oauth/callback"}, Scope: login.Scope(), HTTP: &http.Client{},
+		RedirectURIs: []string{origin + "/oauth/callback"}, Scope: login.Scope(), HTTP: &http.Client{Transport: i.line},
 		Directory: i.dir, Attempts: i.attempts, Sessions: i.sessions, AllowLoopback: true, Now: i.clock.now,
 	})
 	i.must(err)

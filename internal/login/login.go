@@ -22,6 +22,11 @@ import (
 	"github.com/atoll-social/atoll/oauth/client"
 )
 
+// patience bounds what a page of a sign-in waits for, all in all. Each request
+// to a server has a limit of its own, but there are several in a row, and the
+// page must be answered within a minute.
+const patience = 45 * time.Second
+
 // Config is what a Service works with.
 type Config struct {
 	// Client signs members in. Its Attempts must be an *Attempts of this
@@ -115,6 +120,8 @@ func (s *Service) begin(ctx context.Context, input identity.Input, own appState,
 	if wait, ok := s.starts.Allow(addr); !ok {
 		return Started{}, httpserver.Limited(wait)
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	shown := shownBindings(s.cfg.Cookies, sent)
 	if len(shown) > 0 {
 		if err := s.cfg.Attempts.markOpened(ctx, shown[max(0, len(shown)-maxBindings):]); err != nil {
