@@ -143,7 +143,9 @@ func (c *Client) finish(ctx context.Context, a *Attempt, code string, create fun
 		if create == nil {
 			create = func(ctx context.Context, s *SessionData, _ *Attempt) error { return c.cfg.Sessions.Save(ctx, s) }
 		}
+		old := c.replaced(steady, a, s.DID)
 		if err = create(ctx, s, a); err == nil {
+			c.supersede(steady, old)
 			return s, nil
 		}
 		err = fmt.Errorf("store session: %w", err)

@@ -42,6 +42,8 @@ type Attempt struct {
 	RevocationEndpoint string
 	// AppState is the caller's own, returned as it was given.
 	AppState []byte
+	// Replaces is the id of the session that this sign-in upgrades; see Upgrade.
+	Replaces string
 	// CreatedAt and ExpiresAt bound the attempt's life, 30 minutes. The client
 	// refuses an expired attempt whether or not it was swept.
 	CreatedAt time.Time

@@ -39,6 +39,8 @@ type StartParams struct {
 	// Prompt is OpenID Connect's prompt: login, consent, select_account, create.
 	// Empty leaves it to the server.
 	Prompt string
+
+	replaces string // see Upgrade
 }
 
 // Started is a sign-in that waits for the member.
@@ -115,7 +117,7 @@ func (c *Client) newAttempt(p StartParams) (*Attempt, error) {
 	now := c.now()
 	a := &Attempt{
 		State: randomID(32), Verifier: randomID(32), DPoPKey: key,
-		RedirectURI: redirect, Scope: scopes.String(), AppState: slices.Clone(p.AppState),
+		RedirectURI: redirect, Scope: scopes.String(), AppState: slices.Clone(p.AppState), Replaces: p.replaces,
 		CreatedAt: now, ExpiresAt: now.Add(AttemptLife),
 	}
 	if signing := c.cfg.Keys.newest(); signing != nil {
