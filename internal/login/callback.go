@@ -48,8 +48,6 @@ type Outcome struct {
 	Identifier string
 	// ReturnTo is a local path: where the member came from, "/" when unknown.
 	ReturnTo string
-	// Message is a neutral sentence for a member who declined.
-	Message string
 	// App is the sign-in of an app that this was, and ReturnTo then its page or
 	// the app's own address; empty for a browser's own sign-in.
 	App string
@@ -109,7 +107,7 @@ func (s *Service) finish(ctx context.Context, in Callback, attempt *client.Attem
 	switch {
 	case errors.Is(err, client.ErrDenied):
 		s.note(ctx, in, attempt, session.KindDeclined, attempt.Issuer)
-		out.Result, out.Message = Declined, "You did not sign in. Nothing has changed."
+		out.Result = Declined
 		return out, nil
 	case err != nil:
 		// An attempt that another callback took is that one's to report.

@@ -101,7 +101,7 @@ func (s *Service) comeBack(ctx context.Context, in Callback, attempt *client.Att
 	switch {
 	case errors.Is(err, client.ErrDenied):
 		s.note(ctx, in, attempt, session.KindDeclined, attempt.Issuer)
-		out.Result, out.Message = Declined, "You did not sign in. Nothing has changed."
+		out.Result = Declined
 		if r.redirect != "" {
 			out.ReturnTo = refused(r.redirect)
 		}

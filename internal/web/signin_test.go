@@ -146,7 +146,7 @@ func TestComingBackAfterDeclining(t *testing.T) {
 	s := newSite(t)
 	var to string
 	s.servers.callback = func(login.Callback) (login.Outcome, error) {
-		return login.Outcome{Result: login.Declined, ReturnTo: to, Message: "-"}, nil
+		return login.Outcome{Result: login.Declined, ReturnTo: to}, nil
 	}
 	for path, lands := range map[string]string{
 		"/": "/?sign-in=declined", "/discover": "/discover?sign-in=declined", "/discover?a=b": "/discover?a=b&sign-in=declined", "/posts/new": "/posts/new?sign-in=declined",
