@@ -188,7 +188,9 @@ func TestComingBackWithAnErrorOffersAnotherTry(t *testing.T) {
 func TestSignInsAreVisitsOnly(t *testing.T) {
 	t.Parallel()
 	s := newSite(t).leadingOn()
-	s.servers.callback = func(login.Callback) (login.Outcome, error) { return login.Outcome{Result: login.SignedIn, ReturnTo: "/"}, nil }
+	s.servers.callback = func(login.Callback) (login.Outcome, error) {
+		return login.Outcome{Result: login.SignedIn, ReturnTo: "/"}, nil
+	}
 	b := s.browser(t)
 	visit := func(path, header, value string) *answer {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
