@@ -137,6 +137,8 @@ func (s *source) repos(ctx context.Context, arrivals []arrival) (map[syntax.DID]
 			set[e.did] = set[e.did] || e.commit.concerns()
 		case e.sync != nil:
 			set[e.did] = set[e.did] || false
+		case e.account != nil && e.account.Status == nil:
+			s.in.keys.doubt(e.did)
 		}
 	}
 	dids := slices.Collect(maps.Keys(set))
@@ -161,7 +163,9 @@ func (s *source) repos(ctx context.Context, arrivals []arrival) (map[syntax.DID]
 func (s *source) unit(ctx context.Context, e event, r *repo) unit {
 	u := unit{seq: e.seq, time: e.time, did: e.did, account: e.account}
 	if u.account != nil {
-		s.account(&u)
+		if u.account.Status != nil && s.at.origin == originPDS {
+			u.account.Status.Host = s.url
+		}
 		return u
 	}
 	var v verdict
@@ -182,16 +186,6 @@ func (s *source) unit(ctx context.Context, e event, r *repo) unit {
 	ops, drops := e.commit.operations(s.in.decode)
 	s.apply(ctx, &u, syntax.TID(e.commit.Rev), ops, drops)
 	return u
-}
-
-// account fills in what the stream alone does not say about an account.
-func (s *source) account(u *unit) {
-	switch {
-	case u.account.Status == nil:
-		s.in.keys.doubt(u.did)
-	case s.at.origin == originPDS:
-		u.account.Status.Host = s.url
-	}
 }
 
 // apply fills in operations.

@@ -37,7 +37,7 @@ type source struct {
 
 func newSource(in *Ingester, origin string) *source {
 	label := origin
-	if u, err := url.Parse(origin); err == nil {
+	if u, err := url.Parse(origin); err == nil && u.Host != "" {
 		label = u.Host
 	}
 	s := &source{
