@@ -45,7 +45,7 @@ func TestAnAppIsSignedIn(t *testing.T) {
 		<-during.stage
 		request, err := d.AppRequest(t.Context(), a.ID, b.sent())
 		if err != nil || request.Name != "Reader" || request.Origin != "198.51.100.0/24" || request.DID != alice || request.TriesLeft != 5 ||
-			!request.CodeWanted || !request.Loopback || request.Asked.IsZero() {
+			!request.CodeWanted || request.LoopbackPort != 40123 || request.Handle != "alice.example" || request.Asked.IsZero() {
 			t.Errorf("AppRequest = %+v, %v", request, err)
 		}
 		d.must(d.ApproveApp(t.Context(), a.ID, " "+strings.ToLower(strings.ReplaceAll(a.Code, "-", ""))+"\n", b.sent()))

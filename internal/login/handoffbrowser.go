@@ -170,7 +170,9 @@ type AppRequest struct {
 	ExpiresAt  time.Time
 	TriesLeft  int
 	DID        syntax.DID
-	Loopback   bool // the app listens on this machine, if this is its machine
+	Handle     syntax.Handle // for display; may be empty
+	// LoopbackPort is where the app listens on its machine; 0: nowhere.
+	LoopbackPort int
 }
 
 // errOtherBrowser: the request comes from a browser that did not prove anything.
@@ -201,7 +203,7 @@ func (s *Service) AppRequest(ctx context.Context, id string, cookies []*http.Coo
 		}
 		out.CodeWanted = true
 		out.Name, out.Origin, out.Asked, out.ExpiresAt, out.DID = r.name, r.origin, r.created, r.expires, r.did
-		out.TriesLeft, out.Loopback = CodeTries-r.tries, r.port != 0
+		out.TriesLeft, out.LoopbackPort, out.Handle = CodeTries-r.tries, r.port, s.handle(ctx, r.did)
 	}
 	return out, nil
 }

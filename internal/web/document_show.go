@@ -27,11 +27,13 @@ func (s *Server) clientKeys(w http.ResponseWriter, r *http.Request) error {
 }
 
 // instanceKeys answers GET /.well-known/jwks.json: the instance's own keys,
-// which share nothing with those of the OAuth client. There are none so far.
+// which share nothing with those of the OAuth client and sign app tokens (N5).
 func (s *Server) instanceKeys(w http.ResponseWriter, _ *http.Request) error {
-	return publish(w, http.StatusOK, struct {
-		Keys []struct{} `json:"keys"`
-	}{Keys: []struct{}{}})
+	set := json.RawMessage(`{"keys":[]}`)
+	if s.cfg.InstanceKeys != nil {
+		set = s.cfg.InstanceKeys()
+	}
+	return publish(w, http.StatusOK, set)
 }
 
 // instanceDocument answers GET /.well-known/did.json: the instance's did:web
@@ -65,7 +67,7 @@ func publish(w http.ResponseWriter, status int, document any) error {
 }
 
 // robots keeps crawlers off what is of one member only.
-const robots = "User-agent: *\nDisallow: /account\nDisallow: /oauth/\nDisallow: /posts/new\nDisallow: /sign-in\n"
+const robots = "User-agent: *\nDisallow: /account\nDisallow: /app/\nDisallow: /oauth/\nDisallow: /posts/new\nDisallow: /sign-in\n"
 
 // robotsShow answers GET /robots.txt.
 func (s *Server) robotsShow(w http.ResponseWriter, r *http.Request) error {

@@ -46,10 +46,15 @@ func samplePages() []samplePage {
 		{"account_choose", "account_choose", page{Title: "Who is doing this?", Path: "/posts", Viewer: &bob, Data: sampleChoice()}},
 		{"account_choose_gone", "account_choose", page{Title: "Who is doing this?", Path: "/posts", Viewer: &wordy, Data: choicePage{
 			Before: &unnamed, Gone: &unnamed, Action: "/posts", Verb: "Post", Back: "/discover", Choices: []choice{{Account: wordy}}}}},
+		{"app_approve", "app_approve", page{Title: "Sign an app in?", Path: "/app/LOGIN/approve", Quiet: true, Data: sampleServer().newAppPage(sampleRequest(), triesLeft(2))}},
+		{"app_end", "app_end", page{Title: appDone.Heading, Path: "/app/LOGIN/approve", Quiet: true, Data: appDone}},
 		{"fault_not_found", "fault_show", page{Title: "Not found", Path: "/nowhere", Data: faultPage{Heading: "Nothing at this position", What: errNoPage.Public,
 			Status: 404, RequestID: "01hx2y", Links: []link{{URL: "/", Text: "Home"}, {URL: "/discover", Text: "Discover", Plain: true}}}}},
 	}
 }
+
+// sampleServer knows the time, and nothing else.
+func sampleServer() *Server { return &Server{now: func() time.Time { return sampleNow }} }
 
 func sampleDiscover() discoverPage {
 	text := sampleText

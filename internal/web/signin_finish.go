@@ -24,6 +24,12 @@ func (s *Server) signInFinish(w http.ResponseWriter, r *http.Request) error {
 	for _, cookie := range out.Cookies {
 		http.SetCookie(w, cookie)
 	}
+	if out.App != "" { // its page says how it ended
+		if err == nil {
+			redirect(w, r, out.ReturnTo)
+		}
+		return err
+	}
 	if err != nil {
 		return s.callbackFailed(err, out)
 	}

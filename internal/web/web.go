@@ -22,11 +22,15 @@ type Config struct {
 	Sessions *session.Manager
 	Cookies  session.Cookies
 	SignIn   SignIn
-	Posts    Posts
-	Index    *index.Index
-	Cursors  *index.Cursors
+	// Apps signs apps in; nil: there are none here.
+	Apps    Apps
+	Posts   Posts
+	Index   *index.Index
+	Cursors *index.Cursors
 	// Client is the OAuth client, which publishes what it is (S1–S3).
 	Client *client.Client
+	// InstanceKeys is the JWK set of the instance's own keys; nil: it has none.
+	InstanceKeys func() []byte
 	// Origin is where browsers reach this instance, without a slash at its end.
 	Origin string
 	// Origins tells requests of our own pages from those of others.
@@ -82,6 +86,9 @@ func New(cfg Config) (*Server, error) {
 // Mount adds every page, form and document to mux. Serve mux through
 // httpserver.Routes with RenderFault, which answers for all other addresses.
 func (s *Server) Mount(mux *http.ServeMux) {
+	for pattern, handler := range s.appRoutes() {
+		mux.Handle(pattern, httpserver.Handler(s.RenderFault, s.guard(handler)))
+	}
 	for pattern, handler := range map[string]httpserver.HandlerFunc{
 		"GET /{$}":       s.homeShow,
 		"GET /discover":  s.discoverShow,
