@@ -18,6 +18,7 @@ import (
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/pds"
+	"github.com/atoll-social/atoll/oauth/client"
 )
 
 const (
@@ -130,6 +131,9 @@ func maybeWritten(err error) bool {
 			return false
 		}
 		return true
+	}
+	if errors.Is(err, client.ErrNotRefreshed) || errors.Is(err, client.ErrEnded) {
+		return false // there were no tokens to send it with
 	}
 	return pds.Unclear(err)
 }

@@ -97,7 +97,7 @@ func unreachable(cause error) error {
 }
 
 func isOver(err error) bool {
-	return errors.Is(err, client.ErrNotFound) || errors.Is(err, client.ErrTokenExpired) ||
+	return errors.Is(err, client.ErrEnded) || errors.Is(err, client.ErrNotFound) || errors.Is(err, client.ErrTokenExpired) ||
 		errors.Is(err, client.ErrRevoked) || errors.Is(err, client.ErrWrongScheme) || errors.Is(err, client.ErrKeyWithdrawn)
 }
 

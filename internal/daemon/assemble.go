@@ -58,11 +58,9 @@ func (d *Daemon) members(ctx context.Context, i *instance) (*members, error) {
 	if err != nil {
 		return nil, err
 	}
-	revoker, err := session.NewRevoker(session.RevokerConfig{Manager: manager, Client: c})
-	if err != nil {
+	if err := i.keepSessions(manager, c); err != nil {
 		return nil, err
 	}
-	i.work("revoker", revoker.Run)
 	cookies, err := session.NewCookies(i.origin, 0)
 	if err != nil {
 		return nil, err
