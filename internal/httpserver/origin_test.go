@@ -81,7 +81,7 @@ func TestSecurityHeaders(t *testing.T) {
 		httpserver.SecurityHeaders(https)(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		for name, want := range map[string]string{
 			"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; " +
-				"frame-ancestors 'none'; base-uri 'none'",
+				"frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
 			"X-Content-Type-Options":     "nosniff",
 			"Referrer-Policy":            "same-origin",
 			"Cross-Origin-Opener-Policy": "same-origin",
@@ -92,6 +92,26 @@ func TestSecurityHeaders(t *testing.T) {
 		}
 		if got := w.Header().Get("Strict-Transport-Security"); (got != "") != https {
 			t.Errorf("Strict-Transport-Security = %q with https %t", got, https)
+		}
+	}
+}
+
+// A page whose form leads elsewhere gives up that one limit and no other.
+func TestFormsLeadElsewhere(t *testing.T) {
+	t.Parallel()
+	const rest = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+	for _, tt := range []struct {
+		origins []string
+		want    string
+	}{
+		{nil, rest},
+		{[]string{"http://127.0.0.1:4000", "https://a.example"}, rest + "; form-action 'self' http://127.0.0.1:4000 https://a.example"},
+	} {
+		w := httptest.NewRecorder()
+		page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { httpserver.FormsLeadElsewhere(w.Header(), tt.origins...) })
+		httpserver.SecurityHeaders(true)(page).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		if got := w.Header().Get("Content-Security-Policy"); got != tt.want {
+			t.Errorf("forms to %v: Content-Security-Policy = %q, want %q", tt.origins, got, tt.want)
 		}
 	}
 }

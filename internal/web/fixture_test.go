@@ -248,8 +248,19 @@ func (b *browser) send(r *http.Request) *answer {
 		for _, wrong := range audit(a.body) {
 			b.t.Errorf("%s: %s", a.what, wrong)
 		}
+		a.keepsForms()
 	}
 	return a
+}
+
+// keepsForms checks that forms are held to this site and to origins that are
+// named, but for that of signing in, which leads to any server.
+func (a *answer) keepsForms() {
+	a.t.Helper()
+	kept := strings.Contains(a.header.Get("Content-Security-Policy"), "form-action 'self'")
+	if leaves := strings.Contains(a.body, `action="/oauth/login"`); kept == leaves {
+		a.t.Errorf("%s: form-action is in the policy: %t, on a page with the sign-in form: %t", a.what, kept, leaves)
+	}
 }
 
 // answer is what a browser got.

@@ -2,7 +2,11 @@ package web
 
 import (
 	"net/http"
+	"strings"
 	"testing"
+
+	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/login"
 )
 
 func TestHomeForStrangersAndMembers(t *testing.T) {
@@ -31,6 +35,29 @@ func TestAddressesThatAreNotThere(t *testing.T) {
 	}
 	b.post("/discover").is(405)
 	b.get("/account/").is(404)
+}
+
+// Browsers hold forms to this site, but for the pages from which a form leads
+// elsewhere. Every other test that sees a page checks it, too.
+func TestFormsLeadNowhereElse(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.servers.start = func(login.Start) (login.Started, error) {
+		return login.Started{}, fault.New(fault.Invalid, "This is not a handle.")
+	}
+	s.servers.callback = func(login.Callback) (login.Outcome, error) {
+		return login.Outcome{}, fault.New(fault.Forbidden, "This was not started here.")
+	}
+	b := s.member(t, alice)
+	for path, leads := range map[string]bool{
+		"/": false, "/discover": false, "/posts/new": false, "/account": false, "/nowhere": false,
+		"/sign-in": true, "/oauth/login?handle=x": true, "/oauth/callback?state=x": true,
+	} {
+		policy := b.get(path).header.Get("Content-Security-Policy")
+		if got := !strings.Contains(policy, "form-action 'self'"); got != leads || !strings.Contains(policy, "default-src 'none'") {
+			t.Errorf("GET %s: policy %q; want forms to lead elsewhere: %t", path, policy, leads)
+		}
+	}
 }
 
 func TestStaticFilesAreKeptByBrowsers(t *testing.T) {

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 
+	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/login"
 )
 
@@ -35,7 +36,9 @@ func (s *Server) returnTo(values map[string][]string) string {
 	return "/"
 }
 
+// showSignIn renders the form, whose answer leads to the member's own server.
 func (s *Server) showSignIn(w http.ResponseWriter, r *http.Request, v visitor, status int, data signInPage) error {
+	httpserver.FormsLeadElsewhere(w.Header())
 	p := page{Title: "Sign in", Path: "/sign-in", Viewer: v.viewer(), Quiet: true, Notice: noticeOf(r), Data: data}
 	if p.Viewer != nil {
 		p.Title = "Add another account"
