@@ -28,8 +28,11 @@ const (
 	maxToken = 4096
 )
 
-// errToken says why a token is none of ours, for the log.
-var errToken = errors.New("not an app token of this instance")
+// ErrNotToken: a token was not signed by this instance.
+var ErrNotToken = errors.New("not an app token of this instance")
+
+// errClaims: a token is ours, and not good here and now.
+var errClaims = errors.New("app token not accepted")
 
 // tokenClaims are the claims of an app token (RFC 7519; sid of OpenID Connect
 // Front-Channel Logout).
@@ -69,20 +72,20 @@ func (k *TokenKeys) sign(issuer string, did syntax.DID, sessionID string) (keyri
 // its key besides the id is not looked at (RFC 8725, 3.1 and 3.10).
 func (k *TokenKeys) verify(issuer, token string) (tokenClaims, error) {
 	if len(token) > maxToken {
-		return tokenClaims{}, errToken
+		return tokenClaims{}, ErrNotToken
 	}
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil || len(parsed.Headers) != 1 {
-		return tokenClaims{}, errors.Join(errToken, err)
+		return tokenClaims{}, errors.Join(ErrNotToken, err)
 	}
 	header := parsed.Headers[0]
 	key, known := k.set.Load().public[header.KeyID]
 	if !known || header.ExtraHeaders[jose.HeaderType] != tokenType {
-		return tokenClaims{}, fmt.Errorf("%w: key or type", errToken)
+		return tokenClaims{}, fmt.Errorf("%w: key or type", ErrNotToken)
 	}
 	var claims tokenClaims
 	if err := parsed.Claims(key, &claims); err != nil {
-		return tokenClaims{}, errors.Join(errToken, err)
+		return tokenClaims{}, errors.Join(ErrNotToken, err)
 	}
 	return claims, k.judge(issuer, claims)
 }
@@ -92,18 +95,18 @@ func (k *TokenKeys) judge(issuer string, c tokenClaims) error {
 	now := k.now()
 	switch {
 	case c.Issuer != issuer || !slices.Equal(c.Audience, jwt.Audience{issuer}):
-		return fmt.Errorf("%w: issuer or audience", errToken)
+		return fmt.Errorf("%w: issuer or audience", errClaims)
 	case c.SessionID == "" || c.ID == "" || c.Expiry == nil || c.NotBefore == nil || c.IssuedAt == nil:
-		return fmt.Errorf("%w: a claim is missing", errToken)
+		return fmt.Errorf("%w: a claim is missing", errClaims)
 	case !now.Before(c.Expiry.Time()):
-		return fmt.Errorf("%w: expired", errToken)
+		return fmt.Errorf("%w: expired", errClaims)
 	case now.Add(tokenSkew).Before(c.NotBefore.Time()) || now.Add(tokenSkew).Before(c.IssuedAt.Time()):
-		return fmt.Errorf("%w: not yet valid", errToken)
+		return fmt.Errorf("%w: not yet valid", errClaims)
 	case c.Expiry.Time().Sub(c.IssuedAt.Time()) > maxTokenLife:
-		return fmt.Errorf("%w: lives too long", errToken)
+		return fmt.Errorf("%w: lives too long", errClaims)
 	}
 	if _, err := syntax.ParseDID(c.Subject); err != nil {
-		return fmt.Errorf("%w: subject", errToken)
+		return fmt.Errorf("%w: subject", errClaims)
 	}
 	return nil
 }

@@ -62,6 +62,12 @@ RETURNING id, did, handle, oauth_session_id, once, secret_hash, prev_hash, salt,
 // ends the session, because somebody else may hold it (RFC 9700, 4.14). Errors:
 // ErrAppOver; *SignInAgainError when the member's OAuth session has ended.
 func (a *Apps) Refresh(ctx context.Context, text keyring.Secret) (AppGrant, error) {
+	return a.RefreshFor(ctx, text, func(string, string) bool { return true })
+}
+
+// RefreshFor is Refresh for a caller who also says whose session it is: where
+// matches is false of member and session, nothing happens, and it is ErrAppOver.
+func (a *Apps) RefreshFor(ctx context.Context, text keyring.Secret, matches func(did, id string) bool) (AppGrant, error) {
 	secret, ok := parseAppSecret(text)
 	if !ok {
 		return AppGrant{}, ErrAppOver
@@ -76,7 +82,7 @@ func (a *Apps) Refresh(ctx context.Context, text keyring.Secret) (AppGrant, erro
 		switch {
 		case err != nil:
 			return err
-		case !row.expires.After(tx.now):
+		case !row.expires.After(tx.now) || !matches(row.did.String(), row.id):
 			return ErrAppOver
 		case row.again(secret, tx.now):
 			grant, err = a.grant(ctx, tx, row, secret.next(row.salt))

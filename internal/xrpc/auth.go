@@ -1,6 +1,7 @@
 package xrpc
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -31,12 +32,13 @@ type caller struct {
 	account session.Account
 }
 
-// authenticate finds out who asks (A9). Only what can be verified says so: a
-// device cookie together with same-origin proof. A request with an
-// Authorization header is judged by that alone; its cookies are not read.
+// authenticate finds out who asks (A9). Only what can be verified says so: an
+// app's access token, or a device cookie together with same-origin proof. A
+// request with an Authorization header is judged by that alone; its cookies are
+// not read.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, m method) (caller, error) {
 	if values := r.Header.Values("Authorization"); len(values) > 0 {
-		return caller{}, refuseToken(values, m)
+		return s.bearer(r.Context(), values, m)
 	}
 	token := s.cfg.Cookies.Device(r)
 	if token.IsZero() {
@@ -63,6 +65,19 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, m method) 
 		return visitor(m)
 	}
 	return caller{account}, nil
+}
+
+// bearer finds out which app asks by its token (N5, N6).
+func (s *Server) bearer(ctx context.Context, values []string, m method) (caller, error) {
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if s.cfg.Apps == nil || len(values) != 1 || !strings.EqualFold(scheme, "Bearer") {
+		return caller{}, refuseToken(values, m)
+	}
+	app, err := s.cfg.Apps.Authenticate(ctx, strings.TrimSpace(token))
+	if errors.Is(err, session.ErrNotToken) {
+		return caller{}, refuseToken(values, m)
+	}
+	return caller{app.Account}, err
 }
 
 // visitor is somebody unknown, where that is enough.

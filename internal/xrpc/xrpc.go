@@ -24,6 +24,8 @@ const Prefix = "/xrpc/"
 type Config struct {
 	Sessions *session.Manager
 	Cookies  session.Cookies
+	// Apps knows the access tokens of apps; nil: there are none.
+	Apps *session.Apps
 	// Origins tells requests of our own pages from those of others.
 	Origins *httpserver.Origins
 	Index   *index.Index
@@ -78,6 +80,9 @@ func (s *Server) Mount(mux *http.ServeMux) {
 	mux.Handle(Prefix, httpserver.Handler(s.RenderFault, s.unknown))
 	me := method{verb: http.MethodGet, auth: required, handle: s.me}
 	mux.Handle("GET /api/me", s.handler(me))
+	if s.cfg.Apps != nil {
+		mux.Handle("POST /oauth/refresh", httpserver.Handler(s.RenderFault, s.appRefresh))
+	}
 }
 
 // handler finds out who asks before a method is called.
