@@ -66,7 +66,7 @@ func (c *certificate) get() *tls.Certificate {
 		return c.current
 	}
 	if err := c.read(); err != nil {
-		c.logger.Warn("certificate not renewed", "err", err)
+		c.logger.Warn("certificate not renewed", "error", err)
 		return c.current
 	}
 	c.logger.Info("certificate renewed")

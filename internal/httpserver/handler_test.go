@@ -92,7 +92,7 @@ func TestAnErrorIsRenderedOnceAndLoggedOnce(t *testing.T) {
 			if w.Header().Get("Cache-Control") != "no-store" {
 				t.Error("an error may be cached")
 			}
-			if len(lines) != 1 || lines[0]["level"] != test.level || !strings.Contains(fmt.Sprint(lines[0]["err"]), "10.0.0.1") {
+			if len(lines) != 1 || lines[0]["level"] != test.level || !strings.Contains(fmt.Sprint(lines[0]["error"]), "10.0.0.1") {
 				t.Errorf("log = %v, want one line at %s with the cause", lines, test.level)
 			}
 			if id := w.Header().Get("X-Request-Id"); id == "" || lines[0]["request_id"] != id {

@@ -51,7 +51,7 @@ func (rec *record) log(logger *slog.Logger, r *http.Request) {
 	}
 	if rec.err != nil {
 		kind := fault.KindOf(rec.err)
-		attrs = append(attrs, slog.String("kind", kind.String()), slog.Any("err", rec.err))
+		attrs = append(attrs, slog.String("kind", kind.String()), slog.Any("error", rec.err))
 		switch {
 		case rec.gone:
 		case kind == fault.Internal:

@@ -195,7 +195,7 @@ func runProbe(ctx context.Context, probe Probe) error {
 func (r *Readiness) note(ctx context.Context, p *part, err error) {
 	switch {
 	case err != nil && !p.wrong:
-		r.logger.WarnContext(ctx, "part stopped working", "part", p.name, "fatal", p.fatal, "err", err)
+		r.logger.WarnContext(ctx, "part stopped working", "part", p.name, "fatal", p.fatal, "error", err)
 	case err == nil && p.wrong:
 		r.logger.InfoContext(ctx, "part works again", "part", p.name)
 	}

@@ -176,7 +176,7 @@ func (s *Server) stop(ctx context.Context, srv *http.Server) {
 	drain, cancel := context.WithTimeout(ctx, s.cfg.Drain)
 	defer cancel()
 	if err := srv.Shutdown(drain); err != nil {
-		s.cfg.Logger.WarnContext(ctx, "requests cut off", "budget", s.cfg.Drain, "err", err)
+		s.cfg.Logger.WarnContext(ctx, "requests cut off", "budget", s.cfg.Drain, "error", err)
 		_ = srv.Close() // its error is that of connections already broken
 	}
 	s.closed()
