@@ -32,6 +32,10 @@ func (s *Server) accountSignOut(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v, account, err := s.leaver(w, r, form)
+	if errors.Is(err, session.ErrSignedOut) {
+		redirect(w, r, "/") // a second click, or a page from before: it is done
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -78,6 +82,10 @@ func (s *Server) accountSignOutEverywhere(w http.ResponseWriter, r *http.Request
 		return err
 	}
 	v, account, err := s.leaver(w, r, form)
+	if errors.Is(err, session.ErrSignedOut) {
+		redirect(w, r, "/") // a second click, or a page from before: it is done
+		return nil
+	}
 	if err != nil {
 		return err
 	}
