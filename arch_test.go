@@ -30,7 +30,7 @@ var layers = []struct {
 	{"network", []string{"identity", "pds"}},
 	{"machinery", []string{"session", "login", "agent", "index", "ingest"}},
 	{"domain", []string{"post"}},
-	{"surfaces", []string{"xrpc", "web"}},
+	{"surfaces", []string{"xrpc", "web", "rpc"}},
 	{"assembly", []string{"config", "doctor", "daemon", "admin", "cli"}},
 }
 

@@ -23,6 +23,7 @@ type Config struct {
 	Sources       []Source
 	Roles         []Role
 	MetricsListen string
+	AppRedirects  []string // where apps of members may be called back, to the byte
 	TLSCert       string
 	TLSKey        string
 

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/atoll-social/atoll/internal/keyring"
 )
@@ -40,6 +42,7 @@ func servingSettings() []setting {
 		textSetting("tls_key", "key file of tls_cert", func(c *Config) *string { return &c.TLSKey }),
 		listSetting("trusted_proxies", "addresses whose X-Forwarded-For is believed", parsePrefix, netip.Prefix.String, func(c *Config) *[]netip.Prefix { return &c.TrustedProxies }),
 		listSetting("roles", "what this process does: web, ingest", parseRole, func(r Role) string { return string(r) }, func(c *Config) *[]Role { return &c.Roles }),
+		listSetting("app_redirects", "addresses at which mobile apps may be called back with a session", parseRedirect, func(s string) string { return s }, func(c *Config) *[]string { return &c.AppRedirects }),
 		textSetting("metrics_listen", "address and port of /metrics; empty for off", func(c *Config) *string { return &c.MetricsListen }),
 	}
 }
@@ -165,6 +168,19 @@ func parseRole(text string) (Role, error) {
 		return r, nil
 	}
 	return "", errors.New("is no role; there are web and ingest")
+}
+
+// parseRedirect wants an address that belongs to one app: an https address of
+// its maker, or a scheme that is a domain name turned round (RFC 8252, 7.1).
+func parseRedirect(text string) (string, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || strings.ContainsAny(text, "?#") || u.User != nil || strings.ContainsFunc(text, unicode.IsSpace):
+		return "", errors.New("must be an address without query, fragment and user")
+	case u.Scheme == "https" && u.Host != "", strings.Contains(u.Scheme, ".") && strings.HasPrefix(u.Path, "/"):
+		return text, nil
+	}
+	return "", errors.New("must begin with https:// or with a scheme that has a dot, such as social.example:/callback")
 }
 
 func parseSource(text string) (Source, error) {

@@ -28,11 +28,18 @@ type instance struct {
 	calls     *http.Client // to members' servers
 	ready     *httpserver.Readiness
 	workers   []worker
+	serving   []worker // end when the listeners begin to
 }
 
 // work adds a part that runs until the stop.
 func (i *instance) work(name string, run func(context.Context) error) {
 	i.workers = append(i.workers, worker{name, run})
+}
+
+// whileServing adds a part that is told of the stop together with the listeners,
+// which wait for requests that it may hold up.
+func (i *instance) whileServing(name string, run func(context.Context) error) {
+	i.serving = append(i.serving, worker{name, run})
 }
 
 // members is everything about people and their sessions.
@@ -41,6 +48,7 @@ type members struct {
 	sessions *session.Manager
 	cookies  session.Cookies
 	login    *login.Service
+	apps     *apps
 }
 
 func (d *Daemon) members(ctx context.Context, i *instance) (*members, error) {
@@ -65,15 +73,19 @@ func (d *Daemon) members(ctx context.Context, i *instance) (*members, error) {
 	if err != nil {
 		return nil, err
 	}
+	programs, err := d.apps(ctx, i, manager)
+	if err != nil {
+		return nil, err
+	}
 	service, err := login.New(login.Config{
-		Client: c, Attempts: attempts, Sessions: manager, Directory: i.directory, Cookies: cookies,
+		Client: c, Attempts: attempts, Sessions: manager, Directory: i.directory, Cookies: cookies, HandOffs: programs.handOffs,
 		Origin: i.origin, Limit: perMinute(d.settings.Limits.SignInsPerMinute), Logger: d.cfg.Logger, Now: d.cfg.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
-	m := &members{client: c, sessions: manager, cookies: cookies, login: service}
-	return m, d.sessionUpkeep(i, manager, attempts, service)
+	m := &members{client: c, sessions: manager, cookies: cookies, login: service, apps: programs}
+	return m, d.sessionUpkeep(i, m, attempts)
 }
 
 // oauthClient makes the client that signs members in: confidential with a
@@ -191,7 +203,7 @@ func (d *Daemon) assemble(ctx context.Context, storage *Storage, l *listening) (
 	if l.handler, p.clientID, err = d.serving(ctx, i); err != nil {
 		return nil, err
 	}
-	p.workers[stageServe] = l.workers()
+	p.workers[stageServe] = append(l.workers(), i.serving...)
 	p.workers[stageWork] = i.workers
 	return p, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/ingest"
+	"github.com/atoll-social/atoll/internal/rpc"
 	"github.com/atoll-social/atoll/internal/web"
 	"github.com/atoll-social/atoll/internal/xrpc"
 )
@@ -28,10 +29,15 @@ const (
 type surfaces struct {
 	web  *web.Server
 	xrpc *xrpc.Server
+	rpc  *rpc.Server
 }
 
 // render answers an error in the manner of the surface that the path belongs to.
 func (s *surfaces) render(w http.ResponseWriter, r *http.Request, err error) {
+	if rpc.Owns(r.URL.Path) {
+		rpc.RenderFault(w, r, err)
+		return
+	}
 	if strings.HasPrefix(r.URL.Path, xrpc.Prefix) || strings.HasPrefix(r.URL.Path, "/api/") {
 		s.xrpc.RenderFault(w, r, err)
 		return
@@ -53,7 +59,7 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 		return nil, err
 	}
 	pages, err := web.New(web.Config{
-		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Posts: c.posts, Writes: writes, Client: m.client,
+		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Apps: m.login, InstanceKeys: m.apps.keys.PublicJWKS, Posts: c.posts, Writes: writes, Client: m.client,
 		Index: c.index, Cursors: c.cursors, Origin: i.origin, Origins: origins, Document: document,
 		Listening: len(d.settings.Sources) > 0, Now: d.cfg.Now,
 	})
@@ -61,13 +67,17 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 		return nil, err
 	}
 	api, err := xrpc.New(xrpc.Config{
-		Sessions: m.sessions, Cookies: m.cookies, Origins: origins,
+		Sessions: m.sessions, Cookies: m.cookies, Apps: m.apps.sessions, Origins: origins,
 		Index: c.index, Cursors: c.cursors, Posts: c.posts, Writes: writes,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &surfaces{web: pages, xrpc: api}, nil
+	calls, err := rpc.New(rpc.Config{HandOffs: m.apps.handOffs, Apps: m.apps.sessions, Logger: d.cfg.Logger})
+	if err != nil {
+		return nil, err
+	}
+	return &surfaces{web: pages, xrpc: api, rpc: calls}, nil
 }
 
 // handler puts the surfaces behind what holds for every request.
@@ -80,6 +90,7 @@ func (d *Daemon) handler(i *instance, s *surfaces) (http.Handler, error) {
 	i.ready.Mount(mux)
 	s.web.Mount(mux)
 	s.xrpc.Mount(mux)
+	s.rpc.Mount(mux)
 	middleware := []httpserver.Middleware{
 		httpserver.RequestID,
 		httpserver.RealAddr(d.settings.TrustedProxies),

@@ -13,21 +13,21 @@ import (
 
 // sessionUpkeep removes what is over, counts what is there, and keeps what is
 // shown of members up to date.
-func (d *Daemon) sessionUpkeep(i *instance, manager *session.Manager, attempts *login.Attempts, service *login.Service) error {
+func (d *Daemon) sessionUpkeep(i *instance, m *members, attempts *login.Attempts) error {
 	sweeper, err := session.NewSweeper(session.SweeperConfig{
-		Manager: manager, AuditKept: time.Duration(d.settings.Retention.AuditDays) * 24 * time.Hour,
-		Also: []session.Sweep{{Kind: "attempts", Remove: attempts.Sweep}}, Metrics: d.registry,
+		Manager: m.sessions, AuditKept: time.Duration(d.settings.Retention.AuditDays) * 24 * time.Hour,
+		Also: append(m.apps.sweeps(), session.Sweep{Kind: "attempts", Remove: attempts.Sweep}), Metrics: d.registry,
 	})
 	if err != nil {
 		return err
 	}
-	meter, err := session.NewMeter(session.MeterConfig{Manager: manager, Metrics: d.registry})
+	meter, err := session.NewMeter(session.MeterConfig{Manager: m.sessions, Metrics: d.registry})
 	if err != nil {
 		return err
 	}
 	i.work("sweeper", sweeper.Run)
 	i.work("session counts", meter.Run)
-	i.work("profiles", service.Run)
+	i.work("profiles", m.login.Run)
 	return nil
 }
 
