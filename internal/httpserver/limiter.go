@@ -60,6 +60,18 @@ func (l *Limiter) Allow(key string) (retryAfter time.Duration, ok bool) {
 	return 0, true
 }
 
+// Spend is Allow for a handler: the fault to answer with when nothing is left. A
+// nil Limiter allows everything.
+func (l *Limiter) Spend(key string) error {
+	if l == nil {
+		return nil
+	}
+	if wait, ok := l.Allow(key); !ok {
+		return Limited(wait)
+	}
+	return nil
+}
+
 func (l *Limiter) budget(key string) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -107,6 +119,14 @@ func (l *AddrLimiter) Allow(addr netip.Addr) (retryAfter time.Duration, ok bool)
 	return l.wide.Allow(networkKey(addr))
 }
 
+// Spend is Allow for a handler; see Limiter.Spend.
+func (l *AddrLimiter) Spend(addr netip.Addr) error {
+	if wait, ok := l.Allow(addr); !ok {
+		return Limited(wait)
+	}
+	return nil
+}
+
 // AddrKey returns the limiter key of an address: itself for IPv4, its /64 for
 // IPv6.
 func AddrKey(addr netip.Addr) string { return prefixKey(addr, 32, 64) }
@@ -136,8 +156,8 @@ func Limited(retryAfter time.Duration) *fault.Error {
 func LimitAddr(limiter *AddrLimiter, render Renderer) Middleware {
 	return func(next http.Handler) http.Handler {
 		return Handler(render, func(w http.ResponseWriter, r *http.Request) error {
-			if wait, ok := limiter.Allow(ClientAddr(r)); !ok {
-				return Limited(wait)
+			if err := limiter.Spend(ClientAddr(r)); err != nil {
+				return err
 			}
 			next.ServeHTTP(w, r)
 			return nil

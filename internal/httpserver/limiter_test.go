@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/httpserver"
 )
 
@@ -139,5 +140,38 @@ func TestLimiterConfigIsChecked(t *testing.T) {
 		if _, err := httpserver.NewAddrLimiter(cfg); err == nil {
 			t.Errorf("NewAddrLimiter(%+v) succeeded", cfg)
 		}
+	}
+}
+
+// Handlers are told by a fault what is left, and nothing is limited without a limit.
+func TestSpend(t *testing.T) {
+	t.Parallel()
+	cfg := httpserver.LimiterConfig{Every: time.Hour, Burst: 1}
+	limiter, err := httpserver.NewLimiter(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addrs, err := httpserver.NewAddrLimiter(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, spend := range map[string]func() error{
+		"key":     func() error { return limiter.Spend("a") },
+		"address": func() error { return addrs.Spend(netip.MustParseAddr("192.0.2.1")) },
+	} {
+		if err := spend(); err != nil {
+			t.Errorf("%s, first: %v", name, err)
+		}
+		err := spend()
+		if f := fault.From(err); err == nil || f.Kind != fault.Limited || f.Code != "RateLimitExceeded" || f.RetryAfter <= 59*time.Minute {
+			t.Errorf("%s, second: %v, want the fault with an hour to wait", name, err)
+		}
+	}
+	if err := limiter.Spend("b"); err != nil {
+		t.Errorf("another key: %v", err)
+	}
+	var none *httpserver.Limiter
+	if err := none.Spend("a"); err != nil {
+		t.Errorf("no limiter: %v", err)
 	}
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/session"
@@ -64,7 +63,7 @@ func (s *Server) postCreate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.postUnsent(err, form)
 	}
-	if err := s.mayWrite(account.DID); err != nil {
+	if err := s.cfg.Writes.Spend(account.DID.String()); err != nil {
 		return s.postAgain(err, form, personOf(account), "")
 	}
 	community, err := s.cfg.Posts.ResolveCommunity(r.Context(), form.Get("community"))
@@ -78,17 +77,6 @@ func (s *Server) postCreate(w http.ResponseWriter, r *http.Request) error {
 		return s.postAgain(err, form, personOf(account), "")
 	}
 	redirect(w, r, "/discover#"+postAnchor(account.DID.String(), created.URI.RecordKey().String()))
-	return nil
-}
-
-// mayWrite spends one of the account's writes.
-func (s *Server) mayWrite(did syntax.DID) error {
-	if s.cfg.Writes == nil {
-		return nil
-	}
-	if wait, ok := s.cfg.Writes.Allow(did.String()); !ok {
-		return httpserver.Limited(wait)
-	}
 	return nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/session"
 )
 
@@ -136,15 +135,4 @@ func isForeignToken(token string) bool {
 	}
 	_, err = syntax.ParseDID(claims.Subject)
 	return err == nil
-}
-
-// limit spends one of an account's writes.
-func (s *Server) limit(who caller) error {
-	if s.cfg.Writes == nil {
-		return nil
-	}
-	if wait, ok := s.cfg.Writes.Allow(who.account.DID.String()); !ok {
-		return httpserver.Limited(wait)
-	}
-	return nil
 }

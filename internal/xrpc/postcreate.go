@@ -36,7 +36,7 @@ func (s *Server) postCreate(w http.ResponseWriter, r *http.Request, who caller) 
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
-	if err := s.limit(who); err != nil {
+	if err := s.cfg.Writes.Spend(who.account.DID.String()); err != nil {
 		return err
 	}
 	actor := agent.Actor{DID: who.account.DID, SessionID: who.account.SessionID}
