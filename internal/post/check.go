@@ -94,15 +94,16 @@ func (in CreateInput) checkFacets() error {
 			return invalid(nil, "A facet has no range.")
 		}
 		start, end := *f.Index.Start, *f.Index.End
-		if start < 0 || end <= start || end > len(in.Content) || !boundary(in.Content, start) || !boundary(in.Content, end) {
+		if start < 0 || end <= start || end > len(in.Content) || !Boundary(in.Content, start) || !Boundary(in.Content, end) {
 			return invalid(nil, fmt.Sprintf("The facet from byte %d to %d does not fit the text.", start, end))
 		}
 	}
 	return nil
 }
 
-// boundary reports that a character begins, or the text ends, at byte i.
-func boundary(text string, i int) bool { return i == len(text) || utf8.RuneStart(text[i]) }
+// Boundary reports that a character begins, or the text ends, at byte i, which
+// lies within the text: a facet may begin or end there.
+func Boundary(text string, i int) bool { return i == len(text) || utf8.RuneStart(text[i]) }
 
 func isAbsent(raw json.RawMessage) bool {
 	raw = bytes.TrimSpace(raw)

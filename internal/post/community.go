@@ -11,10 +11,22 @@ import (
 	"github.com/atoll-social/atoll/internal/index"
 )
 
-// ResolveCommunity finds the account that text names: a DID or a handle, which
-// may begin with @ or !. Errors: Invalid (InvalidRequest), NotFound
-// (CommunityNotFound), Unavailable when it cannot be found out just now.
-func (s *Service) ResolveCommunity(ctx context.Context, text string) (index.Identity, error) {
+// ErrCommunity is in errors of Create that are about what the community is
+// called.
+var ErrCommunity = errors.New("community")
+
+// community finds the account that text names. Errors: Invalid
+// (InvalidRequest), NotFound (CommunityNotFound), Unavailable when it cannot be
+// found out just now; each is ErrCommunity, too.
+func (s *Service) community(ctx context.Context, text string) (index.Identity, error) {
+	id, err := s.resolve(ctx, text)
+	if err != nil {
+		return index.Identity{}, fmt.Errorf("%w: %w", ErrCommunity, err)
+	}
+	return id, nil
+}
+
+func (s *Service) resolve(ctx context.Context, text string) (index.Identity, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
 		return index.Identity{}, invalid(nil, "Name the community to post to.")

@@ -60,7 +60,7 @@ func New(cfg Config) (*Service, error) {
 // CreateInput is a post to be. Limits are those of the lexicon
 // social.coves.community.postv2.
 type CreateInput struct {
-	// Community names it in any way that ResolveCommunity understands.
+	// Community is its DID or its handle, which may begin with @ or !.
 	Community string
 	Title     string // at most 300 graphemes, 3,000 bytes
 	Content   string // at most 10,000 graphemes, 100,000 bytes
@@ -82,13 +82,13 @@ type Created struct {
 
 // Create writes a post for actor. Errors for people are fault.Error: Invalid
 // with the codes InvalidRequest, ContentEmpty or ContentTooLong, NotFound with
-// CommunityNotFound, Conflict for a key that was used for something else, and
+// CommunityNotFound (ErrCommunity is in those about the community), Conflict for a key that was used for something else, and
 // those of agent.Create.
 func (s *Service) Create(ctx context.Context, actor agent.Actor, in CreateInput) (Created, error) {
 	if err := in.check(); err != nil {
 		return Created{}, err
 	}
-	community, err := s.ResolveCommunity(ctx, in.Community)
+	community, err := s.community(ctx, in.Community)
 	if err != nil {
 		return Created{}, err
 	}

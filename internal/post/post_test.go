@@ -221,6 +221,9 @@ func TestBadInput(t *testing.T) {
 			if !errors.As(err, &f) || f.Code != tt.code || f.Public == "" {
 				t.Errorf("got %v, want %s", err, tt.code)
 			}
+			if got, want := errors.Is(err, ErrCommunity), strings.Contains(tt.name, "community"); got != want {
+				t.Errorf("%v is about the community: %t, want %t", err, got, want)
+			}
 			if len(d.done) > 0 {
 				t.Errorf("written: %v", d.done)
 			}

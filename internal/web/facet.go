@@ -4,7 +4,8 @@ import (
 	"encoding/json"
 	"net/url"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/atoll-social/atoll/internal/post"
 )
 
 // maxFacets is the lexicon's limit; further facets of a record are ignored.
@@ -87,7 +88,7 @@ func parseFacet(raw json.RawMessage, text string) (facet, bool) {
 		return facet{}, false
 	}
 	f := facet{Start: *wire.Index.ByteStart, End: *wire.Index.ByteEnd}
-	if f.Start < 0 || f.End <= f.Start || f.End > len(text) || !onBoundary(text, f.Start) || !onBoundary(text, f.End) {
+	if f.Start < 0 || f.End <= f.Start || f.End > len(text) || !post.Boundary(text, f.Start) || !post.Boundary(text, f.End) {
 		return facet{}, false
 	}
 	var taken [slots]bool // of each slot the first counts
@@ -138,5 +139,3 @@ func webAddress(raw string) (string, bool) {
 	}
 	return u.String(), true
 }
-
-func onBoundary(s string, i int) bool { return i == len(s) || utf8.RuneStart(s[i]) }

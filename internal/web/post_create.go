@@ -13,7 +13,6 @@ import (
 
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/session"
 )
@@ -21,7 +20,6 @@ import (
 // Posts writes posts. It is post.Service; tests of pages stand in for the
 // members' servers here.
 type Posts interface {
-	ResolveCommunity(ctx context.Context, text string) (index.Identity, error)
 	Create(ctx context.Context, actor agent.Actor, in post.CreateInput) (post.Created, error)
 }
 
@@ -64,17 +62,13 @@ func (s *Server) postCreate(w http.ResponseWriter, r *http.Request) error {
 		return s.postUnsent(err, form)
 	}
 	if err := s.cfg.Writes.Spend(account.DID.String()); err != nil {
-		return s.postAgain(err, form, personOf(account), "")
-	}
-	community, err := s.cfg.Posts.ResolveCommunity(r.Context(), form.Get("community"))
-	if err != nil {
-		return s.postAgain(err, form, personOf(account), "community")
+		return s.postAgain(err, form, personOf(account))
 	}
 	created, err := s.cfg.Posts.Create(r.Context(), agent.Actor{DID: account.DID, SessionID: account.SessionID}, post.CreateInput{
-		Community: community.DID.String(), Title: form.Get("title"), Content: form.Get("content"), Key: form.Get("key"),
+		Community: form.Get("community"), Title: form.Get("title"), Content: form.Get("content"), Key: form.Get("key"),
 	})
 	if err != nil {
-		return s.postAgain(err, form, personOf(account), "")
+		return s.postAgain(err, form, personOf(account))
 	}
 	redirect(w, r, "/discover#"+postAnchor(account.DID.String(), created.URI.RecordKey().String()))
 	return nil
@@ -92,12 +86,11 @@ func (s *Server) postUnsent(err error, form url.Values) error {
 	if parseErr != nil {
 		return err
 	}
-	return s.postAgain(err, form, person{DID: did.String()}, "")
+	return s.postAgain(err, form, person{DID: did.String()})
 }
 
-// postAgain makes an error show the form, filled in. beside names the field
-// that is wrong, where that is known already.
-func (s *Server) postAgain(err error, form url.Values, author person, beside string) error {
+// postAgain makes an error show the form, filled in.
+func (s *Server) postAgain(err error, form url.Values, author person) error {
 	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
 		v, lookup := s.visitor(w, r)
 		if lookup != nil {
@@ -107,15 +100,16 @@ func (s *Server) postAgain(err error, form url.Values, author person, beside str
 			author = *viewer
 		}
 		data := newPostForm(&author, form.Get("key"), form.Get("community"), form.Get("title"), form.Get("content"))
-		data.mark(fault.From(err), beside)
+		data.mark(err)
 		return s.show(w, r, v, status, "post_create", "Write a post", data)
 	}}
 }
 
-// mark puts f where it belongs: beside a field, or on top of the form.
-func (p *postForm) mark(f *fault.Error, beside string) {
-	at := p.fieldOf(f, beside)
-	if at != nil {
+// mark puts what err says where it belongs: beside a field, or on top of the
+// form.
+func (p *postForm) mark(err error) {
+	f := fault.From(err)
+	if at := p.fieldOf(err, f); at != nil {
 		p.Trouble = "One field needs another look."
 		at.Wrong, at.Focus = f.Public, true
 		return
@@ -132,13 +126,14 @@ func (p *postForm) mark(f *fault.Error, beside string) {
 	}
 }
 
-// fieldOf finds the field that f is about, nil if it is about none.
-func (p *postForm) fieldOf(f *fault.Error, beside string) *field {
+// fieldOf finds the field that err, whose fault is f, is about; nil if it is
+// about none.
+func (p *postForm) fieldOf(err error, f *fault.Error) *field {
 	mistake := f.Kind == fault.Invalid || f.Kind == fault.NotFound
 	switch {
 	case !mistake:
 		return nil
-	case beside == "community" || f.Code == "CommunityNotFound":
+	case errors.Is(err, post.ErrCommunity):
 		return &p.Community
 	case f.Code == "ContentTooLong" && counted(&p.Title, titleCharacters):
 		return &p.Title
