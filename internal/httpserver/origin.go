@@ -56,16 +56,3 @@ func (o *Origins) Check(r *http.Request) error {
 	}
 	return nil
 }
-
-// Protect is Check as a middleware.
-func (o *Origins) Protect(render Renderer) Middleware {
-	return func(next http.Handler) http.Handler {
-		return Handler(render, func(w http.ResponseWriter, r *http.Request) error {
-			if err := o.Check(r); err != nil {
-				return err
-			}
-			next.ServeHTTP(w, r)
-			return nil
-		})
-	}
-}

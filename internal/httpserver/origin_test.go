@@ -49,7 +49,11 @@ func TestOnlyOurOwnPagesChangeState(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			reached := false
-			h := origins.Protect(httpserver.RenderText)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+			h := httpserver.Handler(httpserver.RenderText, func(_ http.ResponseWriter, r *http.Request) error {
+				err := origins.Check(r)
+				reached = err == nil
+				return err
+			})
 			r := httptest.NewRequest(test.method, "http://inner:8080/", nil)
 			for _, header := range strings.Split(test.headers, "|") {
 				if name, value, ok := strings.Cut(header, "="); ok {
