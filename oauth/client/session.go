@@ -111,7 +111,7 @@ func (s *Session) Do(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := s.send(req, body, d)
-	if !errors.Is(err, ErrTokenExpired) && !errors.Is(err, ErrRevoked) || s.client.cfg.Sessions == nil {
+	if !isRefused(err) || s.client.cfg.Sessions == nil {
 		return resp, err
 	}
 	refused := err
@@ -124,8 +124,15 @@ func (s *Session) Do(req *http.Request) (*http.Response, error) {
 	case !s.isAt(req, d):
 		return nil, fmt.Errorf("call to %s, after the account has moved: %w", req.URL.Host, ErrWrongHost)
 	}
-	return s.send(req, body, d)
+	resp, err = s.send(req, body, d)
+	if !isRefused(err) {
+		s.client.forced.drop(d.ID) // the new tokens are good
+	}
+	return resp, err
 }
+
+// isRefused reports whether the server did not accept the access token.
+func isRefused(err error) bool { return errors.Is(err, ErrTokenExpired) || errors.Is(err, ErrRevoked) }
 
 // send makes the request, and repeats it for a nonce or for the time.
 func (s *Session) send(req *http.Request, body *replayBody, d *SessionData) (*http.Response, error) {
@@ -208,9 +215,10 @@ func (s *Session) renewed(ctx context.Context, d *SessionData) (*SessionData, er
 	return next, nil
 }
 
-// forcedPause is how long tokens that were renewed because others were refused
-// are not renewed for the same reason again: a server that refuses whatever it
-// gives must not be asked for new ones at every call.
+// forcedPause is how long tokens that were renewed because others were refused,
+// and that were never accepted, are not renewed for the same reason again: a
+// server that refuses whatever it gives must not be asked for new ones at every
+// call.
 const forcedPause = time.Minute
 
 // replace gets other tokens than those in d, which the server does not accept.
