@@ -37,7 +37,7 @@ func (b *batch) loadAccounts(ctx context.Context, changes map[recordName]change)
 	}
 	dids := slices.Sorted(maps.Keys(loud)) // one order of locks for everybody
 	b.accounts = make(map[syntax.DID]int64, len(dids))
-	due, unasked, err := b.readAccounts(ctx, dids, loud)
+	due, unasked, err := b.readAccounts(ctx, b.unknown(dids, loud), loud)
 	if err != nil {
 		return false, err
 	}
@@ -55,11 +55,25 @@ func (b *batch) loadAccounts(ctx context.Context, changes map[recordName]change)
 	if len(missing) == 0 {
 		return due || len(unasked) > 0, nil
 	}
+	b.known.inserts(b.tx)
 	if err := b.insertAccounts(ctx, missing, loud); err != nil {
 		return false, err
 	}
 	due, _, err = b.readAccounts(ctx, missing, loud)
 	return due || len(unasked) > 0, err
+}
+
+// unknown takes the ids that are remembered and returns the other accounts.
+func (b *batch) unknown(dids []syntax.DID, loud map[syntax.DID]bool) []syntax.DID {
+	var out []syntax.DID
+	for _, did := range dids {
+		if id, ok := b.known.get(did, loud[did]); ok {
+			b.accounts[did] = id
+			continue
+		}
+		out = append(out, did)
+	}
+	return out
 }
 
 // readAccounts learns the ids of those accounts that have a row. It reports
@@ -80,8 +94,11 @@ func (b *batch) readAccounts(ctx context.Context, dids []syntax.DID, loud map[sy
 			err := rows.Scan(&did, &id, &waits, &quiet)
 			b.accounts[did] = id
 			due = due || waits
-			if quiet && loud[did] {
+			switch {
+			case quiet && loud[did]:
 				unasked = append(unasked, id)
+			case !waits:
+				b.known.put(b.tx, did, knownAccount{id, !quiet})
 			}
 			return err
 		})

@@ -36,7 +36,7 @@ func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Resu
 		return Result{}, nil
 	}
 	b := newBatch(tx, x)
-	if err := b.takeTurn(ctx); err != nil {
+	if err := b.takeTurn(ctx, x.db.Engine()); err != nil {
 		return Result{}, fmt.Errorf("take a turn at the index: %w", err)
 	}
 	unresolved, err := b.loadAccounts(ctx, changes)

@@ -197,24 +197,40 @@ func (x box) recount(ctx context.Context, b *batch, pairs []pair, lost map[pair]
 	return nil
 }
 
-// counting finds the record that counts for each pair.
+// counting finds the record that counts for each pair. Most pairs are new: for
+// them the first query, which the index by subject answers alone, is all.
 func (x box) counting(ctx context.Context, b *batch, pairs []pair) (map[pair]ballot, error) {
 	keys := make([][]any, len(pairs))
 	for i, p := range pairs {
-		keys[i] = []any{p.subject, p.account}
+		keys[i] = []any{int64(i), p.subject, p.account}
 	}
-	out := make(map[pair]ballot)
-	err := b.probe(ctx, "subject_id, account_id", []string{"BIGINT", "BIGINT"}, keys, `
-		SELECT w.subject_id, v.account_id, v.tid, v.value FROM wanted w CROSS JOIN `+x.table+` v
-		WHERE v.account_id = w.account_id AND v.tid = (
-		    SELECT o.tid FROM `+x.table+` o
+	var held [][]any
+	err := b.probe(ctx, "n, subject_id, account_id", []string{"BIGINT", "BIGINT", "BIGINT"}, keys, `
+		SELECT w.n, (SELECT o.tid FROM `+x.table+` o
 		    WHERE o.subject_id = w.subject_id AND o.account_id = w.account_id
-		    ORDER BY o.subject_id DESC, o.account_id DESC, o.tid DESC LIMIT 1)`,
+		    ORDER BY o.subject_id DESC, o.account_id DESC, o.tid DESC LIMIT 1)
+		FROM wanted w`,
 		func(rows *sql.Rows) error {
-			var p pair
+			var n int64
+			var tid sql.NullInt64
+			err := rows.Scan(&n, &tid)
+			if tid.Valid {
+				held = append(held, []any{n, pairs[n].account, tid.Int64})
+			}
+			return err
+		})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[pair]ballot, len(held))
+	err = b.probe(ctx, "n, account_id, tid", []string{"BIGINT", "BIGINT", "BIGINT"}, held, `
+		SELECT w.n, v.tid, v.value FROM wanted w CROSS JOIN `+x.table+` v
+		WHERE v.account_id = w.account_id AND v.tid = w.tid`,
+		func(rows *sql.Rows) error {
+			var n int64
 			var v ballot
-			err := rows.Scan(&p.subject, &p.account, &v.tid, &v.value)
-			out[p] = v
+			err := rows.Scan(&n, &v.tid, &v.value)
+			out[pairs[n]] = v
 			return err
 		})
 	return out, err

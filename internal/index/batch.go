@@ -18,6 +18,8 @@ type batch struct {
 	// seq numbers the transaction in the order of commits.
 	seq int64
 	ids *idSource
+	// known is what all batches share.
+	known *known
 	// rows is the most that one statement writes.
 	rows int
 	// accounts has the row id of every account that the changes name.
@@ -37,7 +39,7 @@ type batch struct {
 
 func newBatch(tx *store.Tx, x *Index) *batch {
 	return &batch{
-		tx: tx, now: store.Micros(x.now()), ids: x.ids, rows: rowsPerStatement(x.db.Engine()),
+		tx: tx, now: store.Micros(x.now()), ids: x.ids, known: x.known, rows: rowsPerStatement(x.db.Engine()),
 		items: map[target]item{}, touched: map[int64]bool{}, moved: map[legacyKey]bool{},
 		people: map[int64]accountTally{}, posts: map[int64]*postDelta{}, talk: map[int64]commentTally{},
 	}
@@ -45,9 +47,21 @@ func newBatch(tx *store.Tx, x *Index) *batch {
 
 // takeTurn waits until nobody else writes to the index. From here on, what is
 // read stays true until the commit, which is what all of applying relies on.
-func (b *batch) takeTurn(ctx context.Context) error {
+func (b *batch) takeTurn(ctx context.Context, engine store.Engine) error {
+	if engine == store.Postgres {
+		if _, err := b.tx.ExecContext(ctx, byKeys); err != nil {
+			return err
+		}
+	}
 	return b.tx.QueryRowContext(ctx, `UPDATE index_clock SET seq = seq + 1 WHERE id = 1 RETURNING seq`).Scan(&b.seq)
 }
+
+// byKeys has PostgreSQL plan the rest of the transaction by indexes: all that
+// applying does is to look up keys. Left alone it plans for the tables as they
+// were when a connection was new, and a table that was empty then is read
+// whole, again and again, until it is analyzed.
+const byKeys = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true)`
 
 // settle brings what is derived in line with the records, each step with the
 // results of those before.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
 )
 
 // Held is a record that the index has.
@@ -15,26 +17,80 @@ type Held struct {
 	CID syntax.CID
 }
 
+// holding says where the records of one type are.
+type holding struct {
+	collection syntax.NSID
+	table      string
+	owner      string // the column with the author
+	key        string // the column with the key: rkey, tid, or none for "self"
+	cid        string // the column with the CID, or none
+	there      string // what holds for rows that have a record
+}
+
+func holdings() []holding {
+	return []holding{
+		{PersonCollection, "actor_profile", "account_id", "", "cid", "record IS NOT NULL"},
+		{PersonBlockCollection, "person_block", "account_id", "tid", "", "value <> 0"},
+		{CommunityCollection, "community", "account_id", "", "cid", "record IS NOT NULL"},
+		{RulesCollection, "community_rules", "account_id", "", "", "record IS NOT NULL"},
+		{ModeratorCollection, "moderator", "community_id", "tid", "", "record IS NOT NULL"},
+		{BanCollection, "ban", "community_id", "tid", "", "record IS NOT NULL"},
+		{PostCollection, "post", "author_id", "rkey", "cid", "NOT deleted AND cid IS NOT NULL"},
+		{AcceptanceCollection, "admission", "community_id", "rkey", "", "accept_cid IS NOT NULL"},
+		{RemovalCollection, "admission", "community_id", "rkey", "", "remove_cid IS NOT NULL"},
+		{CommentCollection, "comment", "author_id", "tid", "cid", "NOT deleted AND cid IS NOT NULL"},
+		{SubscriptionCollection, "subscription", "account_id", "tid", "", "subject_id IS NOT NULL"},
+		{CommunityBlockCollection, "community_block", "account_id", "tid", "", "value <> 0"},
+		{VoteCollection, "vote", "account_id", "tid", "", "value <> 0"},
+		{ServiceCollection, "aggregator_service", "account_id", "", "", "record IS NOT NULL"},
+		{AuthorizationCollection, "aggregator_authorization", "community_id", "rkey", "", "record IS NOT NULL"},
+	}
+}
+
 // Held lists the records of one repository that the index has, so that they
 // can be compared with the repository itself. Deleted ones are left out.
 func (x *Index) Held(ctx context.Context, did syntax.DID) ([]Held, error) {
-	rows, err := x.db.Read().QueryContext(ctx, `
-		SELECT p.rkey, p.cid FROM post p JOIN account a ON a.id = p.author_id
-		WHERE a.did = $1 AND NOT p.deleted AND p.cid IS NOT NULL`, did)
+	var out []Held
+	for _, h := range holdings() {
+		list, err := h.read(ctx, x.db.Read(), did)
+		if err != nil {
+			return nil, fmt.Errorf("list %s of %s: %w", h.collection, did, err)
+		}
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+func (h holding) read(ctx context.Context, q store.Querier, did syntax.DID) ([]Held, error) {
+	text, tid, cid := "''", "0", "''"
+	switch h.key {
+	case "rkey":
+		text = "rkey"
+	case "tid":
+		tid = "tid"
+	default:
+		text = "'self'"
+	}
+	if h.cid != "" {
+		cid = "COALESCE(" + h.cid + ", '')"
+	}
+	rows, err := q.QueryContext(ctx, `SELECT `+text+`, `+tid+`, `+cid+` FROM `+h.table+`
+		WHERE `+h.owner+` = (SELECT id FROM account WHERE did = $1) AND `+h.there, did)
 	if err != nil {
-		return nil, fmt.Errorf("list records of %s: %w", did, err)
+		return nil, err
 	}
 	var out []Held
 	err = each(rows, func() error {
-		h := Held{Collection: PostCollection}
-		err := rows.Scan(&h.RKey, &h.CID)
-		out = append(out, h)
+		held := Held{Collection: h.collection}
+		var number int64
+		err := rows.Scan((*string)(&held.RKey), &number, (*string)(&held.CID))
+		if number != 0 {
+			held.RKey = tidText(number)
+		}
+		out = append(out, held)
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list records of %s: %w", did, err)
-	}
-	return out, nil
+	return out, err
 }
 
 // RecordTypes lists the collections whose records are indexed: what is asked

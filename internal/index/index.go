@@ -32,6 +32,7 @@ type Index struct {
 	now     func() time.Time
 	catalog lexicon.Catalog
 	ids     *idSource
+	known   *known
 }
 
 // New checks cfg and reads the built-in lexicons. It does no I/O.
@@ -47,7 +48,7 @@ func New(cfg Config) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
-	return &Index{db: cfg.DB, now: now, catalog: catalog, ids: newIDSource(now)}, nil
+	return &Index{db: cfg.DB, now: now, catalog: catalog, ids: newIDSource(now), known: &known{}}, nil
 }
 
 // kind is one record type: how its records are read and how they are applied.

@@ -1,0 +1,217 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/internal/store/storetest"
+	"github.com/atoll-social/atoll/test/size"
+)
+
+const (
+	indexAccounts    = 50_000
+	indexCommunities = 2_000
+	indexBatch       = 2_000
+	indexLanes       = 2
+)
+
+// BenchmarkIndex is the way of events from decoded commits to committed rows
+// with their counters: a mix of mostly votes on an index that holds posts,
+// communities and accounts. The baseline inserts rows of 450 bytes with a
+// unique URI, in batches of the same size, in the same run. One iteration is
+// one event.
+func BenchmarkIndex(b *testing.B) {
+	for _, engine := range []store.Engine{store.SQLite, store.Postgres} {
+		b.Run(string(engine), func(b *testing.B) {
+			db := storetest.New(b, engine)
+			x, err := index.New(index.Config{DB: db})
+			if err != nil {
+				b.Fatal(err)
+			}
+			load := &indexLoad{random: rand.New(rand.NewPCG(1, 2)), posts: size.Size(20_000, 200_000), start: time.Now().Add(-time.Hour)}
+			load.fill(b, db, x)
+			b.Run("raw", func(b *testing.B) { rawInserts(b, db) })
+			b.Run("events", func(b *testing.B) { load.events(b, db, x) })
+		})
+	}
+}
+
+// indexLoad makes events.
+type indexLoad struct {
+	random *rand.Rand
+	start  time.Time
+	posts  int
+	serial int // of commits
+}
+
+func (l *indexLoad) did(n int) syntax.DID       { return syntax.DID(fmt.Sprintf("did:plc:%024d", n)) }
+func (l *indexLoad) community(n int) syntax.DID { return l.did(indexAccounts + n) }
+
+func (l *indexLoad) post(n int) syntax.ATURI {
+	return syntax.ATURI(fmt.Sprintf("at://%s/%s/%s", l.did(n%indexAccounts), index.PostCollection, l.key(n)))
+}
+
+func (l *indexLoad) key(n int) syntax.TID {
+	return syntax.NewTIDFromTime(l.start.Add(time.Duration(n)*time.Millisecond), 1)
+}
+
+// event is one commit with one create.
+type indexEvent struct {
+	did syntax.DID
+	rev syntax.TID
+	op  index.Op
+}
+
+func (l *indexLoad) create(did syntax.DID, collection syntax.NSID, key syntax.TID, record map[string]any) indexEvent {
+	record["$type"], record["createdAt"] = string(collection), l.start.UTC().Format("2006-01-02T15:04:05.000Z")
+	return indexEvent{did, key, index.Op{Action: index.Create, Collection: collection, RKey: syntax.RecordKey(key),
+		CID: "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a", Record: record}}
+}
+
+func (l *indexLoad) strong(uri syntax.ATURI) map[string]any {
+	return map[string]any{"uri": string(uri), "cid": "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a"}
+}
+
+// next draws an event of the mix: 85 % votes, 8 % comments, 4 % subscriptions,
+// 3 % posts.
+func (l *indexLoad) next() indexEvent {
+	l.serial++
+	key := l.key(l.posts + l.serial)
+	who := l.did(l.random.IntN(indexAccounts))
+	subject := l.strong(l.post(l.random.IntN(l.posts)))
+	switch n := l.random.IntN(100); {
+	case n < 85:
+		return l.create(who, index.VoteCollection, key, map[string]any{
+			"subject": subject, "direction": []string{"up", "up", "up", "down"}[l.random.IntN(4)]})
+	case n < 93:
+		return l.create(who, index.CommentCollection, key, map[string]any{
+			"content": strings.Repeat("words ", 20), "reply": map[string]any{"root": subject, "parent": subject}})
+	case n < 97:
+		return l.create(who, index.SubscriptionCollection, key, map[string]any{
+			"subject": string(l.community(l.random.IntN(indexCommunities)))})
+	}
+	return l.newPost(who, key)
+}
+
+func (l *indexLoad) newPost(who syntax.DID, key syntax.TID) indexEvent {
+	return l.create(who, index.PostCollection, key, map[string]any{
+		"community": string(l.community(l.random.IntN(indexCommunities))), "title": "a title", "content": strings.Repeat("words ", 40)})
+}
+
+// fill loads what is there before.
+func (l *indexLoad) fill(b *testing.B, db *store.DB, x *index.Index) {
+	b.Helper()
+	batch := make([]indexEvent, 0, indexBatch)
+	for n := range l.posts {
+		batch = append(batch, l.newPost(l.did(n%indexAccounts), l.key(n)))
+		if len(batch) == indexBatch {
+			applyEvents(b, db, x, batch)
+			batch = batch[:0]
+		}
+	}
+	applyEvents(b, db, x, batch)
+	if db.Engine() == store.Postgres {
+		err := db.Tx(b.Context(), func(tx *store.Tx) error {
+			_, err := tx.ExecContext(b.Context(), `ANALYZE`)
+			return err
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func (l *indexLoad) events(b *testing.B, db *store.DB, x *index.Index) {
+	all := make([]indexEvent, b.N)
+	for i := range all {
+		all[i] = l.next()
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for len(all) > 0 {
+		n := min(len(all), indexBatch)
+		applyEvents(b, db, x, all[:n])
+		all = all[n:]
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// applyEvents validates on all lanes, then commits.
+func applyEvents(b *testing.B, db *store.DB, x *index.Index, events []indexEvent) {
+	b.Helper()
+	commits := make([]index.Commit, len(events))
+	var wg sync.WaitGroup
+	for lane := range indexLanes {
+		wg.Go(func() {
+			for i := lane; i < len(events); i += indexLanes {
+				e := events[i]
+				c, drops := x.Prepare(e.did, e.rev, []index.Op{e.op})
+				if len(drops) > 0 {
+					b.Errorf("dropped: %v", drops)
+				}
+				commits[i] = c
+			}
+		})
+	}
+	wg.Wait()
+	err := db.Tx(b.Context(), func(tx *store.Tx) error {
+		_, err := x.Apply(b.Context(), tx, commits)
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// rawInserts is the most that can be: rows of 450 bytes with a unique URI,
+// nothing read, nothing counted.
+func rawInserts(b *testing.B, db *store.DB) {
+	ctx := b.Context()
+	if err := db.Tx(ctx, func(tx *store.Tx) error {
+		_, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS raw_post (
+		    id BIGINT NOT NULL PRIMARY KEY, uri TEXT COLLATE "C" NOT NULL UNIQUE, created_at BIGINT NOT NULL, record BYTEA NOT NULL)`)
+		return err
+	}); err != nil {
+		b.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(3, uint64(b.N)))
+	b.ReportAllocs()
+	b.ResetTimer()
+	for left := b.N; left > 0; left -= indexBatch {
+		if err := rawBatch(ctx, db, random, min(left, indexBatch)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+func rawBatch(ctx context.Context, db *store.DB, random *rand.Rand, rows int) error {
+	const perStatement = 16
+	var values strings.Builder
+	for n := 0; n < 4*perStatement; n += 4 {
+		fmt.Fprintf(&values, ", (CAST($%d AS BIGINT), CAST($%d AS TEXT), CAST($%d AS BIGINT), $%d)", n+1, n+2, n+3, n+4)
+	}
+	record := []byte(strings.Repeat("x", 350))
+	return db.Tx(ctx, func(tx *store.Tx) error {
+		for ; rows > 0; rows -= perStatement {
+			args := make([]any, 0, 4*perStatement)
+			for range perStatement {
+				args = append(args, random.Int64(), fmt.Sprintf("at://did:plc:%024d/%s/%d", random.IntN(indexAccounts),
+					index.PostCollection, random.Int64()), random.Int64(), record)
+			}
+			if _, err := tx.ExecContext(ctx, `INSERT INTO raw_post VALUES `+values.String()[2:], args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
