@@ -11,7 +11,8 @@ import (
 	"github.com/atoll-social/atoll/oauth"
 )
 
-// ErrEnded: the session is over and was deleted; the error is an *EndedError.
+// ErrEnded says that the session is over and was deleted; the error is an
+// *EndedError.
 var ErrEnded = errors.New("session has ended")
 
 // EndedError says that a session was found to be over. Its row was deleted with
@@ -54,7 +55,7 @@ func (e *EndedError) Is(target error) bool {
 	return ok && errors.Is(meaning, target)
 }
 
-// ErrNotRefreshed: the tokens could not be renewed for now, and the session is
+// ErrNotRefreshed says that the tokens could not be renewed for now; the session is
 // kept; the error is a *RefreshError.
 var ErrNotRefreshed = errors.New("session cannot be refreshed for now")
 

@@ -13,7 +13,7 @@ var (
 	ErrConflict = errors.New("session was changed meanwhile")
 )
 
-// ErrStore: a store does not do what SessionStore demands, such as answering
+// ErrStore says that a store does not do what SessionStore demands, such as answering
 // with another session than was asked for. See package storetest.
 var ErrStore = errors.New("session store is not to be trusted")
 
