@@ -55,6 +55,7 @@ type commands struct {
 	Config   configCommand   `cmd:"" help:"Print the effective settings and where each came from, secrets hidden."`
 	Keys     keysCommand     `cmd:"" help:"Make, list, rotate and withdraw keys; seal the database with a new one."`
 	Sessions sessionsCommand `cmd:"" help:"List, show and revoke members' sessions."`
+	Ingest   ingestCommand   `cmd:"" help:"Show and repair what was read from the network."`
 	Doctor   doctorCommand   `cmd:"" help:"Check from outside what usually breaks and say how to mend it."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
-	"github.com/atoll-social/atoll/internal/ingest"
 	"github.com/atoll-social/atoll/internal/login"
 	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/session"
@@ -158,25 +157,6 @@ func (d *Daemon) writing(i *instance, m *members, c *content) error {
 		DB: i.DB, Index: c.index, Agent: agents, Directory: i.directory, Logger: d.cfg.Logger,
 	})
 	return err
-}
-
-// listen follows the configured sources.
-func (d *Daemon) listen(i *instance, ix *index.Index) error {
-	var sources []ingest.Source
-	for _, s := range d.settings.Sources {
-		sources = append(sources, ingest.Source{Kind: s.Kind, URL: s.URL})
-	}
-	in, err := ingest.New(ingest.Config{
-		DB: i.DB, Index: ix, Sources: sources, Stream: streamClient(i.guard), Fetch: i.calls,
-		Repos: i.guard.Client(egress.Limits{Timeout: repoTimeout}),
-		Directory: i.directory, Logger: d.cfg.Logger, Metrics: d.registry, Now: d.cfg.Now,
-	})
-	if err != nil {
-		return err
-	}
-	i.work("ingest", in.Run)
-	i.ready.Want("sources", func(context.Context) error { return troubled(in.Status()) })
-	return nil
 }
 
 // assemble makes every part and returns what answers requests.

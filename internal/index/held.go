@@ -2,11 +2,10 @@ package index
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
-
-	"github.com/atoll-social/atoll/internal/store"
 )
 
 // Held is a record that the index has.
@@ -17,80 +16,59 @@ type Held struct {
 	CID syntax.CID
 }
 
-// holding says where the records of one type are.
-type holding struct {
-	collection syntax.NSID
-	table      string
-	owner      string // the column with the author
-	key        string // the column with the key: rkey, tid, or none for "self"
-	cid        string // the column with the CID, or none
-	there      string // what holds for rows that have a record
-}
-
-func holdings() []holding {
-	return []holding{
-		{PersonCollection, "actor_profile", "account_id", "", "cid", "record IS NOT NULL"},
-		{PersonBlockCollection, "person_block", "account_id", "tid", "", "value <> 0"},
-		{CommunityCollection, "community", "account_id", "", "cid", "record IS NOT NULL"},
-		{RulesCollection, "community_rules", "account_id", "", "", "record IS NOT NULL"},
-		{ModeratorCollection, "moderator", "community_id", "tid", "", "record IS NOT NULL"},
-		{BanCollection, "ban", "community_id", "tid", "", "record IS NOT NULL"},
-		{PostCollection, "post", "author_id", "rkey", "cid", "NOT deleted AND cid IS NOT NULL"},
-		{AcceptanceCollection, "admission", "community_id", "rkey", "", "accept_cid IS NOT NULL"},
-		{RemovalCollection, "admission", "community_id", "rkey", "", "remove_cid IS NOT NULL"},
-		{CommentCollection, "comment", "author_id", "tid", "cid", "NOT deleted AND cid IS NOT NULL"},
-		{SubscriptionCollection, "subscription", "account_id", "tid", "", "subject_id IS NOT NULL"},
-		{CommunityBlockCollection, "community_block", "account_id", "tid", "", "value <> 0"},
-		{VoteCollection, "vote", "account_id", "tid", "", "value <> 0"},
-		{ServiceCollection, "aggregator_service", "account_id", "", "", "record IS NOT NULL"},
-		{AuthorizationCollection, "aggregator_authorization", "community_id", "rkey", "", "record IS NOT NULL"},
-	}
+// heldQueries say for each record type what the index has of an account:
+// key as text, key as number (0 where it is text), CID.
+var heldQueries = map[syntax.NSID]string{
+	PostCollection:           `SELECT rkey, 0, cid FROM post WHERE author_id = $1 AND NOT deleted`,
+	CommentCollection:        `SELECT '', tid, cid FROM comment WHERE author_id = $1 AND NOT deleted`,
+	AcceptanceCollection:     `SELECT rkey, 0, '' FROM admission WHERE community_id = $1 AND accept_cid IS NOT NULL`,
+	RemovalCollection:        `SELECT rkey, 0, '' FROM admission WHERE community_id = $1 AND remove_cid IS NOT NULL`,
+	VoteCollection:           `SELECT '', tid, '' FROM vote WHERE account_id = $1 AND value <> 0`,
+	SubscriptionCollection:   `SELECT '', tid, '' FROM subscription WHERE account_id = $1 AND subject_id IS NOT NULL`,
+	PersonBlockCollection:    `SELECT '', tid, '' FROM person_block WHERE account_id = $1 AND subject_id IS NOT NULL`,
+	CommunityBlockCollection: `SELECT '', tid, '' FROM community_block WHERE account_id = $1 AND subject_id IS NOT NULL`,
+	PersonCollection:         `SELECT 'self', 0, cid FROM actor_profile WHERE account_id = $1 AND record IS NOT NULL`,
+	CommunityCollection:      `SELECT 'self', 0, cid FROM community WHERE account_id = $1 AND record IS NOT NULL`,
+	RulesCollection:          `SELECT 'self', 0, '' FROM community_rules WHERE account_id = $1 AND record IS NOT NULL`,
+	ServiceCollection:        `SELECT 'self', 0, '' FROM aggregator_service WHERE account_id = $1 AND record IS NOT NULL`,
+	ModeratorCollection:      `SELECT '', tid, '' FROM moderator WHERE community_id = $1 AND record IS NOT NULL`,
+	BanCollection:            `SELECT '', tid, '' FROM ban WHERE community_id = $1 AND record IS NOT NULL`,
+	AuthorizationCollection:  `SELECT rkey, 0, '' FROM aggregator_authorization WHERE community_id = $1 AND record IS NOT NULL`,
 }
 
 // Held lists the records of one repository that the index has, so that they
 // can be compared with the repository itself. Deleted ones are left out.
 func (x *Index) Held(ctx context.Context, did syntax.DID) ([]Held, error) {
+	var account int64
+	ok, err := found(x.db.Read().QueryRowContext(ctx, `SELECT id FROM account WHERE did = $1`, did).Scan(&account))
+	if err != nil || !ok {
+		return nil, err
+	}
 	var out []Held
-	for _, h := range holdings() {
-		list, err := h.read(ctx, x.db.Read(), did)
-		if err != nil {
-			return nil, fmt.Errorf("list %s of %s: %w", h.collection, did, err)
+	for _, collection := range RecordTypes() {
+		rows, err := x.db.Read().QueryContext(ctx, heldQueries[collection], account)
+		if err == nil {
+			err = each(rows, func() error {
+				h, err := scanHeld(rows, collection)
+				out = append(out, h)
+				return err
+			})
 		}
-		out = append(out, list...)
+		if err != nil {
+			return nil, fmt.Errorf("list %s of %s: %w", collection, did, err)
+		}
 	}
 	return out, nil
 }
 
-func (h holding) read(ctx context.Context, q store.Querier, did syntax.DID) ([]Held, error) {
-	text, tid, cid := "''", "0", "''"
-	switch h.key {
-	case "rkey":
-		text = "rkey"
-	case "tid":
-		tid = "tid"
-	default:
-		text = "'self'"
+func scanHeld(rows *sql.Rows, collection syntax.NSID) (Held, error) {
+	h := Held{Collection: collection}
+	var number int64
+	err := rows.Scan(&h.RKey, &number, &h.CID)
+	if number != 0 {
+		h.RKey = tidText(number)
 	}
-	if h.cid != "" {
-		cid = "COALESCE(" + h.cid + ", '')"
-	}
-	rows, err := q.QueryContext(ctx, `SELECT `+text+`, `+tid+`, `+cid+` FROM `+h.table+`
-		WHERE `+h.owner+` = (SELECT id FROM account WHERE did = $1) AND `+h.there, did)
-	if err != nil {
-		return nil, err
-	}
-	var out []Held
-	err = each(rows, func() error {
-		held := Held{Collection: h.collection}
-		var number int64
-		err := rows.Scan((*string)(&held.RKey), &number, (*string)(&held.CID))
-		if number != 0 {
-			held.RKey = tidText(number)
-		}
-		out = append(out, held)
-		return err
-	})
-	return out, err
+	return h, err
 }
 
 // RecordTypes lists the collections whose records are indexed: what is asked

@@ -38,6 +38,8 @@ type host struct {
 	statuses  map[string]string // answers of getRepoStatus
 	world     *world            // what getRepo gives out
 	gets      int               // of repositories
+	lists     []string          // queries of listRepos and listReposByCollection
+	plain     bool              // only listRepos is offered
 }
 
 type sent struct {
@@ -57,10 +59,6 @@ func newHost(t testing.TB) *host {
 		}
 		fmt.Fprint(w, `{"did":"did:web:pds.example.com","availableUserDomains":[]}`)
 	})
-	mux.HandleFunc("GET /xrpc/com.atproto.sync.listRepos", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprint(w, `{"repos":[]}`)
-	})
 	mux.HandleFunc("GET /xrpc/com.atproto.sync.getRepoStatus", func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -72,6 +70,15 @@ func newHost(t testing.TB) *host {
 		_ = json.NewEncoder(w).Encode(answer)
 	})
 	mux.HandleFunc("GET /xrpc/com.atproto.sync.getRepo", h.getRepo)
+	mux.HandleFunc("GET /xrpc/com.atproto.sync.listRepos", h.listRepos)
+	mux.HandleFunc("GET /xrpc/com.atproto.sync.listReposByCollection", func(w http.ResponseWriter, r *http.Request) {
+		if h.plain {
+			w.WriteHeader(http.StatusNotImplemented)
+			fmt.Fprint(w, `{"error":"MethodNotImplemented"}`)
+			return
+		}
+		h.listRepos(w, r)
+	})
 	h.server = httptest.NewServer(mux)
 	t.Cleanup(h.server.Close)
 	return h
@@ -79,6 +86,36 @@ func newHost(t testing.TB) *host {
 
 // serve makes the host the one that has the repositories.
 func (h *host) serve(w *world) { h.world, w.pds = w, h.server.URL }
+
+// listRepos answers two repositories a page; those by collection, where one is
+// named.
+func (h *host) listRepos(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	h.mu.Lock()
+	h.lists = append(h.lists, q.Get("cursor"))
+	h.mu.Unlock()
+	repos, next := []map[string]string{}, ""
+	world := h.world
+	if world == nil {
+		world = newWorld()
+	}
+	for _, did := range world.holders(q.Get("collection")) {
+		if did <= q.Get("cursor") {
+			continue
+		}
+		if len(repos) == 2 {
+			next = repos[1]["did"]
+			break
+		}
+		repos = append(repos, map[string]string{"did": did})
+	}
+	w.Header().Set("Content-Type", "application/json")
+	answer := map[string]any{"repos": repos}
+	if next != "" {
+		answer["cursor"] = next
+	}
+	_ = json.NewEncoder(w).Encode(answer)
+}
 
 func (h *host) getRepo(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()

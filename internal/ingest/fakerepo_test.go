@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math/bits"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -163,6 +164,23 @@ func (w *world) export(did string) []byte {
 		list = append(list, r.blocks[c])
 	}
 	return carOf(r.head, list...)
+}
+
+// holders lists the accounts that have records in a collection, or any.
+func (w *world) holders(collection string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for did, r := range w.repos {
+		for path := range r.records {
+			if strings.HasPrefix(path, collection) {
+				out = append(out, did)
+				break
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // syncFrame tells where a repository is.

@@ -59,8 +59,11 @@ func runChild(text string) error {
 // history draws what a few repositories do, commit by commit, and what is left
 // of it in the end.
 func history(commits int) (frames []sent, left map[string]string) {
+	return historyIn(newWorld(), commits)
+}
+
+func historyIn(w *world, commits int) (frames []sent, left map[string]string) {
 	left = map[string]string{}
-	w := newWorld()
 	rng := rand.New(rand.NewPCG(7, 9))
 	for seq := 1; seq <= commits; seq++ {
 		did := fmt.Sprintf("did:plc:author%d", rng.IntN(20))

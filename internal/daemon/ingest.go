@@ -1,0 +1,59 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/atoll-social/atoll/internal/egress"
+	"github.com/atoll-social/atoll/internal/identity"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/ingest"
+)
+
+// listen follows the configured sources.
+func (d *Daemon) listen(i *instance, ix *index.Index) error {
+	in, err := ingester(d.cfg, i.Storage, ix, i.guard, i.directory, d.registry)
+	if err != nil {
+		return err
+	}
+	i.work("ingest", in.Run)
+	i.ready.Want("sources", func(context.Context) error {
+		standby := func(s ingest.Status) bool { return s.Standby } // another process follows them
+		return troubled(slices.DeleteFunc(in.Status(), standby))
+	})
+	return nil
+}
+
+// NewIngester makes what operators' commands about ingestion work with, beside
+// a server or without one.
+func NewIngester(cfg Config, storage *Storage) (*ingest.Ingester, error) {
+	registry := prometheus.NewRegistry() // that nobody reads
+	guard, err := outbound(cfg, registry)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := directory(cfg, guard)
+	if err != nil {
+		return nil, err
+	}
+	ix, err := index.New(index.Config{DB: storage.DB, Now: cfg.Now})
+	if err != nil {
+		return nil, err
+	}
+	return ingester(cfg, storage, ix, guard, dir, registry)
+}
+
+func ingester(cfg Config, storage *Storage, ix *index.Index, guard *egress.Guard, dir *identity.Directory, metrics prometheus.Registerer) (*ingest.Ingester, error) {
+	var sources []ingest.Source
+	for _, s := range cfg.Settings.Sources {
+		sources = append(sources, ingest.Source{Kind: s.Kind, URL: s.URL})
+	}
+	return ingest.New(ingest.Config{
+		DB: storage.DB, Index: ix, Sources: sources,
+		Stream: streamClient(guard), Fetch: guard.Client(egress.Limits{Timeout: callTimeout, MaxBytes: callSize}),
+		Repos:     guard.Client(egress.Limits{Timeout: repoTimeout}),
+		Directory: dir, Logger: cfg.Logger, Metrics: metrics, Now: cfg.Now,
+	})
+}

@@ -1,0 +1,158 @@
+package ingest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// Overview is how ingestion stands, as the database tells.
+type Overview struct {
+	Sources []SourceState
+	// Ingesting tells that a process holds the lease.
+	Ingesting bool
+	// Repositories counts those whose commits are verified, Wanted those that
+	// are to be fetched, Failing those of them that failed before.
+	Repositories, Wanted, Failing int64
+	Dead                          int64
+}
+
+// SourceState is how far a source has been read.
+type SourceState struct {
+	URL, Kind string
+	Cursor    int64 // zero before the first
+	SavedAt   time.Time
+}
+
+// Overview reads how ingestion stands.
+func (in *Ingester) Overview(ctx context.Context) (Overview, error) {
+	var o Overview
+	read := in.cfg.DB.Read()
+	err := read.QueryRowContext(ctx, `
+		SELECT (SELECT count(*) FROM ingest_lease WHERE expires_at > $1), (SELECT count(*) FROM ingest_dead),
+		    (SELECT count(*) FROM ingest_repo WHERE rev > 0), (SELECT count(*) FROM ingest_repo WHERE wanted),
+		    (SELECT count(*) FROM ingest_repo WHERE wanted AND attempts > 0)`, store.Micros(in.cfg.Now())).
+		Scan(&o.Ingesting, &o.Dead, &o.Repositories, &o.Wanted, &o.Failing)
+	if err != nil {
+		return Overview{}, fmt.Errorf("read how ingestion stands: %w", err)
+	}
+	rows, err := read.QueryContext(ctx, `SELECT url, kind, cursor, updated_at FROM ingest_source ORDER BY url`)
+	if err != nil {
+		return Overview{}, fmt.Errorf("read sources: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var s SourceState
+		var cursor sql.NullInt64
+		var at int64
+		if err := rows.Scan(&s.URL, &s.Kind, &cursor, &at); err != nil {
+			return Overview{}, fmt.Errorf("read sources: %w", err)
+		}
+		s.Cursor, s.SavedAt = cursor.Int64, store.FromMicros(at)
+		o.Sources = append(o.Sources, s)
+	}
+	return o, rows.Err()
+}
+
+// Difference counts what a repository and the index do not agree on.
+type Difference struct {
+	Rev                             syntax.TID
+	Missing, Extra, Different, Same int
+}
+
+// Verify fetches and verifies a repository and compares the index with it. It
+// changes nothing. Records that are malformed count as missing.
+func (in *Ingester) Verify(ctx context.Context, did syntax.DID) (Difference, error) {
+	s, err := in.download(ctx, did)
+	if err != nil {
+		return Difference{}, err
+	}
+	d, err := in.compare(ctx, s)
+	return Difference{s.rev, d.Missing, d.Extra, d.Different, d.Same}, err
+}
+
+// Progress is how far a backfill is.
+type Progress struct {
+	Listed, Left, Failed int64
+}
+
+// Commands do their work themselves instead of asking the server for it: that
+// works whether or not one runs, shows its progress, and takes no messages.
+// It is sound beside a server that ingests: every write passes the same gates
+// (of each record, of each repository), whoever makes it first. What is to be
+// fetched is in the database, so what a command leaves undone the server does.
+
+// Backfill fetches repositories whole and makes the index what they are. The
+// error of those that failed is in the result; they are tried again later.
+func (in *Ingester) Backfill(ctx context.Context, dids []syntax.DID, report func(Progress)) (map[syntax.DID]string, error) {
+	in.lease.off = true
+	for _, did := range dids {
+		err := in.cfg.DB.Tx(ctx, func(tx *store.Tx) error { return in.want(ctx, tx, did, true) })
+		if err != nil {
+			return nil, fmt.Errorf("ask for %s: %w", did, err)
+		}
+	}
+	failed := map[syntax.DID]string{}
+	var trouble error
+	in.fetch.work(ctx, func() bool {
+		p := Progress{Listed: int64(len(dids))}
+		for _, did := range dids {
+			left, reason, err := in.outcome(ctx, did)
+			trouble = errors.Join(trouble, err)
+			switch {
+			case left:
+				p.Left++
+			case reason != "":
+				failed[did] = reason
+				p.Failed++
+			}
+		}
+		report(p)
+		return p.Left == 0 || trouble != nil
+	})
+	return failed, errors.Join(trouble, ctx.Err())
+}
+
+// want makes a repository one that is to be fetched; again: also where that
+// was done before.
+func (in *Ingester) want(ctx context.Context, tx *store.Tx, did syntax.DID, again bool) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO ingest_repo (did, rev, data, base, broken, wanted, reason, next_try, attempts, error, fetched_at)
+		VALUES ($1, 0, NULL, 0, 0, true, $2, $3, 0, '', 0)
+		ON CONFLICT (did) DO UPDATE SET wanted = true, reason = excluded.reason,
+		    next_try = excluded.next_try, attempts = 0, error = ''
+		WHERE CAST($4 AS BOOLEAN) OR ingest_repo.base = 0`,
+		did, wantRequest, store.Micros(in.cfg.Now()), again)
+	return err
+}
+
+// outcome tells whether a repository is still to be fetched, or why that failed.
+func (in *Ingester) outcome(ctx context.Context, did syntax.DID) (left bool, reason string, err error) {
+	var attempts int64
+	err = in.cfg.DB.Read().QueryRowContext(ctx,
+		`SELECT wanted, attempts, error FROM ingest_repo WHERE did = $1`, did).Scan(&left, &attempts, &reason)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, "", nil // nothing of ours is in it, or it is not there at all
+	}
+	return left && attempts == 0, reason, err
+}
+
+// CheckDIDs reads the DIDs of a command.
+func CheckDIDs(texts []string) ([]syntax.DID, error) {
+	var out []syntax.DID
+	for _, text := range texts {
+		did, err := syntax.ParseDID(text)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, fmt.Sprintf("%.300q is not a DID, such as did:plc:…", text))
+		}
+		out = append(out, did)
+	}
+	return out, nil
+}
