@@ -31,7 +31,7 @@ var layers = []struct {
 	{"machinery", []string{"session", "login", "agent", "index", "ingest"}},
 	{"domain", []string{"post"}},
 	{"surfaces", []string{"xrpc", "web", "rpc"}},
-	{"assembly", []string{"config", "doctor", "daemon", "admin", "cli"}},
+	{"assembly", []string{"config", "doctor", "daemon", "admin", "appclient", "cli"}},
 }
 
 // edges are the imports inside one layer, each with its reason.
@@ -45,6 +45,7 @@ var edges = map[[2]string]string{
 	{"cli", "config"}:           "arguments and environment become settings",
 	{"cli", "daemon"}:           "serve",
 	{"cli", "admin"}:            "every other command of the operator",
+	{"cli", "appclient"}:        "login, whoami and logout, over the API",
 	{"cli", "doctor"}:           "atoll doctor",
 	{"daemon", "doctor"}:        "the check of what is published, shortly after start",
 }

@@ -57,6 +57,9 @@ type commands struct {
 	Sessions sessionsCommand `cmd:"" help:"List, show and revoke members' sessions."`
 	Ingest   ingestCommand   `cmd:"" help:"Show and repair what was read from the network."`
 	Doctor   doctorCommand   `cmd:"" help:"Check from outside what usually breaks and say how to mend it."`
+	Login    loginCommand    `cmd:"" help:"Sign in at an instance from this terminal."`
+	Whoami   whoamiCommand   `cmd:"" help:"Say who is signed in from this terminal."`
+	Logout   logoutCommand   `cmd:"" help:"Sign this terminal out."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
