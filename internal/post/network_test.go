@@ -110,7 +110,7 @@ func (w *world) listen(t *testing.T) {
 		sources = append(sources, ingest.Source{Kind: ingest.Repos, URL: p.URL})
 	}
 	in, err := ingest.New(ingest.Config{DB: w.db, Index: w.index, Sources: sources, Stream: w.guard.Client(egress.Limits{}),
-		Fetch: w.fetch, Directory: w.directory, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+		Fetch: w.fetch, Repos: w.fetch, Directory: w.directory, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
