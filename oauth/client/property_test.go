@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,13 +60,15 @@ type world struct {
 	*fixture
 	id        string
 	processes [2]*mortal
-	fault     string // of the next refresh
-	revoked   bool
-	lost      bool // tokens were given out and not saved
-	unclear   bool // a request was out whose answer nobody has: a later refusal counts as loss
-	forGood   bool // a process could save no tokens, so that it ended the session
-	atOnce    int
-	broken    error
+
+	mu      sync.Mutex // for what follows, and for the processes' own
+	fault   string     // of the next refresh
+	revoked bool
+	lost    bool // tokens were given out and not saved
+	unclear bool // a request was out whose answer nobody has: a later refusal counts as loss
+	forGood bool // a process could save no tokens, so that it ended the session
+	atOnce  int
+	broken  error
 }
 
 // mortal is a process: once it is dead nothing that it does has an effect.
@@ -97,19 +100,19 @@ func interleave(t *testing.T, plan []step, grace bool) error {
 
 func (w *world) boot(t *testing.T, who int) {
 	if old := w.processes[who]; old != nil {
-		old.dead = true
+		w.set(func() { old.dead = true })
 	}
 	m := &mortal{}
 	store := &watchedStore{SessionStore: w.sessions}
 	store.get = func(ctx context.Context, id string) (*client.SessionData, error) {
-		if m.dead {
+		if w.isDead(m) {
 			return nil, errDead
 		}
 		return w.sessions.Get(ctx, id)
 	}
 	store.save = func(ctx context.Context, d *client.SessionData) error { return w.save(ctx, m, d) }
 	store.remove = func(ctx context.Context, id string, why client.Reason) error {
-		if m.dead {
+		if w.isDead(m) {
 			return errDead
 		}
 		return w.sessions.Delete(ctx, id, why)
@@ -120,7 +123,22 @@ func (w *world) boot(t *testing.T, who int) {
 	w.processes[who] = m
 }
 
+// set changes something under the lock.
+func (w *world) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+func (w *world) isDead(m *mortal) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return m.dead
+}
+
 func (w *world) save(ctx context.Context, m *mortal, d *client.SessionData) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	rotated := d.LeaseOwner == "" && d.SentUntil.IsZero() && d.RefreshedAt.Equal(time.Now().UTC())
 	if rotated && m.dieAt == "die saving" {
 		m.dead = true
@@ -143,17 +161,23 @@ type mortalTransport struct {
 }
 
 func (mt mortalTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	token := req.URL.Path == "/oauth/token"
-	if token && mt.m.dieAt == "die sending" {
-		mt.m.dead, mt.w.unclear = true, true
-	}
-	if mt.m.dead {
+	m, w, token := mt.m, mt.w, req.URL.Path == "/oauth/token"
+	w.set(func() {
+		if token && m.dieAt == "die sending" {
+			m.dead, w.unclear = true, true
+		}
+	})
+	if w.isDead(m) {
 		return nil, errDead
 	}
-	before := mt.w.net.Rotations()
+	before := w.net.Rotations()
 	resp, err := mt.base.RoundTrip(req)
-	if token && mt.m.dieAt == "die sent" && mt.w.net.Rotations() > before {
-		mt.m.dead, mt.w.lost = true, true
+	w.set(func() {
+		if token && m.dieAt == "die sent" && w.net.Rotations() > before {
+			m.dead, w.lost = true, true
+		}
+	})
+	if w.isDead(m) {
 		return nil, errDead
 	}
 	return resp, err
@@ -161,26 +185,30 @@ func (mt mortalTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // token is the token endpoint, with the fault that is planned for it.
 func (w *world) token(out http.ResponseWriter, r *http.Request) {
-	w.atOnce++
-	if w.atOnce > 1 {
-		w.broken = errors.New("two refresh requests at once")
-	}
-	defer func() { w.atOnce-- }()
+	w.set(func() {
+		if w.atOnce++; w.atOnce > 1 {
+			w.broken = errors.New("two refresh requests at once")
+		}
+	})
+	defer w.set(func() { w.atOnce-- })
 	time.Sleep(700 * time.Millisecond)
-	fault := w.fault
-	if fault == "stumble" {
-		w.fault, w.unclear = "", true
+	var fault string
+	w.set(func() {
+		if fault = w.fault; fault == "stumble" {
+			w.fault, w.unclear = "", true
+		}
+	})
+	switch {
+	case fault == "stumble":
 		out.WriteHeader(http.StatusInternalServerError)
 		return
-	}
-	if fault != "lose answer" && fault != "stumble after" {
+	case fault == "":
 		w.net.Handle(out, r, nil)
 		return
-	}
-	if !rotated(w.fixture, out, r) {
+	case !rotated(w.fixture, out, r):
 		return
 	}
-	w.fault, w.lost = "", true
+	w.set(func() { w.fault, w.lost = "", true })
 	if fault == "lose answer" {
 		panic(http.ErrAbortHandler)
 	}
@@ -216,18 +244,18 @@ func (w *world) step(t *testing.T, s step) error {
 	case "restart":
 		w.boot(t, s.who)
 	case "lose answer", "stumble", "stumble after":
-		w.fault = s.do
+		w.set(func() { w.fault = s.do })
 	case "save fails":
-		m.failing = 3
+		w.set(func() { m.failing = 3 })
 	case "save fails for good":
-		m.failing, w.forGood, w.lost = 1000, true, true // perhaps
+		w.set(func() { m.failing, w.forGood, w.lost = 1000, true, true }) // perhaps
 	case "die sending", "die sent", "die saving":
-		m.dieAt = s.do
+		w.set(func() { m.dieAt = s.do })
 	case "revoke":
 		w.net.EndSessions()
-		w.revoked = true
+		w.set(func() { w.revoked = true })
 	}
-	return w.broken
+	return nil
 }
 
 // settle waits for what was begun in the background.
@@ -239,6 +267,8 @@ func (w *world) settle(t *testing.T) {
 
 // allowed returns an error that nothing which happened explains.
 func (w *world) allowed(m *mortal, err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var ended *client.EndedError
 	switch {
 	case w.broken != nil:
@@ -266,7 +296,7 @@ func (w *world) ending(why client.Reason) error {
 
 // judge takes all faults away and looks what is left.
 func (w *world) judge(t *testing.T, grace bool) error {
-	w.fault = ""
+	w.set(func() { w.fault = "" })
 	w.settle(t)
 	w.boot(t, 0)
 	w.boot(t, 1)
@@ -274,7 +304,11 @@ func (w *world) judge(t *testing.T, grace bool) error {
 	err := call(t.Context(), w.processes[0].Client, w.id)
 	why, gone := w.sessions.Ended(w.id)
 	defer w.settle(t)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	switch {
+	case w.broken != nil:
+		return w.broken
 	case err == nil:
 		if w.revoked {
 			return errors.New("a revoked session works")
