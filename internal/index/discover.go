@@ -24,6 +24,9 @@ type Post struct {
 	IndexedAt time.Time
 	EditedAt  time.Time // zero when it never was
 	State     State
+	// Upvotes, Downvotes and Comments are counted here, never taken from
+	// records.
+	Upvotes, Downvotes, Comments int64
 }
 
 // URI names the post on the network.
@@ -37,15 +40,18 @@ type Position struct {
 }
 
 // visible is the condition under which anybody may see post p by account a in
-// community c. Every read of posts uses it.
-const visible = `NOT p.deleted AND a.active AND c.active`
+// community c, whose profile m there need not be. Every read of posts uses it.
+const visible = `NOT p.deleted AND a.active AND c.active AND p.state < 3 AND m.host_ok IS NOT FALSE`
 
 // discoverQuery names the joins in the order in which SQLite is to take them.
+// Communities that do not want to be found are left out.
 const discoverQuery = `
 SELECT p.id, p.rkey, p.cid, p.record, p.created_at, p.indexed_at, COALESCE(p.edited_at, 0), p.state,
-       a.did, COALESCE(a.handle, ''), c.did, COALESCE(c.handle, '')
+       a.did, COALESCE(a.handle, ''), c.did, COALESCE(c.handle, ''),
+       COALESCE(r.upvotes, 0), COALESCE(r.downvotes, 0), COALESCE(r.comments, 0)
 FROM post p CROSS JOIN account a CROSS JOIN account c
-WHERE a.id = p.author_id AND c.id = p.community_id AND ` + visible
+LEFT JOIN community m ON m.account_id = p.community_id LEFT JOIN post_rank r ON r.post_id = p.id
+WHERE a.id = p.author_id AND c.id = p.community_id AND COALESCE(m.visibility, 0) = 0 AND ` + visible
 
 // Discover returns posts of all communities, newest first, whole in one query:
 // limit of them at most, those after the position when one is given. next is
@@ -81,7 +87,7 @@ func scanPost(rows *sql.Rows) (Post, Position, error) {
 	var indexed, edited int64
 	var record []byte
 	err := rows.Scan(&at.id, &p.RKey, &p.CID, &record, &at.createdAt, &indexed, &edited, &p.State,
-		&p.Author.DID, &p.Author.Handle, &p.Community.DID, &p.Community.Handle)
+		&p.Author.DID, &p.Author.Handle, &p.Community.DID, &p.Community.Handle, &p.Upvotes, &p.Downvotes, &p.Comments)
 	p.Record = record
 	p.CreatedAt, p.IndexedAt = time.UnixMicro(at.createdAt).UTC(), store.FromMicros(indexed)
 	p.EditedAt = store.FromMicros(edited)

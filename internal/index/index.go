@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/lexicon"
@@ -33,6 +34,7 @@ type Index struct {
 	catalog lexicon.Catalog
 	ids     *idSource
 	known   *known
+	pruned  atomic.Int64 // when rank_change was pruned last, in microseconds
 }
 
 // New checks cfg and reads the built-in lexicons. It does no I/O.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"time"
 )
 
 // The hot rank is log10(1+|score|), with the sign of the score, plus the age of
@@ -97,6 +98,26 @@ func (b *batch) settleRank(ctx context.Context) error {
 	}
 	return b.upsert(ctx, `INSERT INTO rank_change (seq, post_id, changed_at, community_id, state, created_at, hot, score)`,
 		[]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT"}, changes, "")
+}
+
+// How long rank_change remembers, how often it forgets, and how much at once.
+const (
+	changesKept   = 10 * time.Minute
+	pruneEvery    = 15 * time.Second
+	changesAtOnce = 500_000
+)
+
+// pruneChanges forgets changes of rank that nobody needs any more.
+func (x *Index) pruneChanges(ctx context.Context, b *batch) error {
+	if b.now-x.pruned.Load() < pruneEvery.Microseconds() {
+		return nil
+	}
+	_, err := b.tx.ExecContext(ctx, `
+		DELETE FROM rank_change WHERE seq <= (
+		    SELECT COALESCE(max(t.seq), 0) FROM (SELECT seq, changed_at FROM rank_change ORDER BY seq LIMIT $1) t
+		    WHERE t.changed_at < $2)`, changesAtOnce, b.now-changesKept.Microseconds())
+	x.pruned.Store(b.now)
+	return err
 }
 
 // accepted counts a community's posts.
