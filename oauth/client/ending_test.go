@@ -250,3 +250,17 @@ func TestPublicSessionsEndAfterTwoWeeks(t *testing.T) {
 		}
 	})
 }
+
+// TestATokenEndpointThatMoved is looked up again when it is not there any more.
+func TestATokenEndpointThatMoved(t *testing.T) {
+	t.Parallel()
+	bubble(t, nil, func(t *testing.T, f *fixture) {
+		id := f.signIn(t).ID
+		f.expire(t, id)
+		f.edit(t, id, func(d *client.SessionData) { d.TokenEndpoint = hostile.Issuer + "/before/token" })
+		d, err := f.Refresh(t.Context(), id)
+		if err != nil || d.TokenEndpoint != tokenURL || f.row(t, id).TokenEndpoint != tokenURL {
+			t.Errorf("Refresh = %v at %s, want the endpoint of today", err, d.TokenEndpoint)
+		}
+	})
+}

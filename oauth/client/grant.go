@@ -29,6 +29,9 @@ func (h *holder) refresh(ctx context.Context) (*SessionData, error) {
 		return nil, c.kept(d, err)
 	}
 	got, asked := h.send(ctx)
+	if got == nil && h.redirected(ctx, asked.err, pds) {
+		got, asked = h.send(ctx)
+	}
 	switch {
 	case got != nil:
 		return h.adopt(ctx, got, pds)
@@ -85,6 +88,28 @@ func (c *Client) rehome(ctx context.Context, d *SessionData) (string, error) {
 		return "", fmt.Errorf("%w: %s", errMoved, issuer)
 	}
 	return pds, nil
+}
+
+// redirected reports whether the token endpoint is not there any more while the
+// issuer names another one by now. The session keeps that.
+func (h *holder) redirected(ctx context.Context, err error, pds string) bool {
+	var server *ServerError
+	if !errors.As(err, &server) {
+		return false
+	}
+	switch server.Status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
+	default:
+		return false
+	}
+	d := h.current()
+	m, err := h.c.metadataOf(ctx, d.Issuer, pds)
+	if err != nil || m.TokenEndpoint == d.TokenEndpoint {
+		return false
+	}
+	return h.save(ctx, func(d *SessionData) {
+		d.TokenEndpoint, d.RevocationEndpoint = m.TokenEndpoint, m.RevocationEndpoint
+	}) == nil
 }
 
 // asked is how a refresh request ended without tokens.
