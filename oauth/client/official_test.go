@@ -172,8 +172,11 @@ func TestOfficialServers(t *testing.T) {
 				if err := o.Revoke(t.Context(), s.Data()); err != nil {
 					t.Fatalf("Revoke: %v", err)
 				}
-				if _, err := create(t, s, postCollection); !errors.Is(err, client.ErrRevoked) {
-					t.Errorf("createRecord after Revoke = %v, want ErrRevoked", err)
+				if _, err := create(t, s, postCollection); !errors.Is(err, client.ErrRevoked) || !errors.Is(err, client.ErrEnded) {
+					t.Errorf("createRecord after Revoke = %v, want an end as revoked", err)
+				}
+				if why, _ := o.sessions.Ended(s.Data().ID); why != client.ReasonRevoked {
+					t.Errorf("ended as %q, want revoked", why)
 				}
 			})
 		}
@@ -224,6 +227,13 @@ func TestOfficialServersAndAWrongClock(t *testing.T) {
 			s := o.signIn(t, client.StartParams{Account: syntax.AtIdentifier(who.DID)}, who)
 			if _, err := create(t, s, postCollection); err != nil {
 				t.Errorf("createRecord with a clock that is %v off: %v", off, err)
+			}
+			before := s.Data()
+			if d, err := o.Refresh(t.Context(), before.ID); err != nil || d.RefreshToken == before.RefreshToken {
+				t.Errorf("Refresh with a clock that is %v off: %v", off, err)
+			}
+			if _, err := create(t, s, postCollection); err != nil {
+				t.Errorf("createRecord with the tokens of before the refresh: %v", err)
 			}
 			if got := o.ClockSkew(s.Data().PDS); (got + off).Abs() > 10*time.Second {
 				t.Errorf("reported skew = %v, want about %v", got, -off)

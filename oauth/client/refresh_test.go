@@ -16,13 +16,17 @@ import (
 // storm lets many callers of several clients use one session at once, and
 // returns their errors.
 func storm(clients []*client.Client, each int, id string) []error {
+	return stormOf(call, clients, each, id)
+}
+
+func stormOf(do func(context.Context, *client.Client, string) error, clients []*client.Client, each int, id string) []error {
 	var mu sync.Mutex
 	var failures []error
 	var wg sync.WaitGroup
 	for _, c := range clients {
 		for range each {
 			wg.Go(func() {
-				if err := call(context.Background(), c, id); err != nil {
+				if err := do(context.Background(), c, id); err != nil {
 					mu.Lock()
 					defer mu.Unlock()
 					failures = append(failures, err)
