@@ -3,12 +3,17 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/bluesky-social/indigo/atproto/identity"
+	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/oauth/client"
 )
@@ -418,4 +423,118 @@ func TestAServerThatRefusesItsOwnTokens(t *testing.T) {
 			t.Errorf("two minutes later: %v with %d refreshes, want one more", err, f.net.Rotations())
 		}
 	})
+}
+
+// slowDirectory takes its time.
+type slowDirectory struct {
+	client.Directory
+	takes time.Duration
+}
+
+func (d slowDirectory) Lookup(ctx context.Context, a syntax.AtIdentifier) (*identity.Identity, error) {
+	time.Sleep(d.takes)
+	return d.Directory.Lookup(ctx, a)
+}
+
+// TestALivingHolderKeepsItsLease: S30. It takes longer than a lease lasts, and
+// shows that it lives.
+func TestALivingHolderKeepsItsLease(t *testing.T) {
+	t.Parallel()
+	bubble(t, nil, func(t *testing.T, f *fixture) {
+		id := f.signIn(t).ID
+		f.expire(t, id)
+		slow := f.another(t, func(cfg *client.Config) {
+			cfg.Directory, cfg.Timeout = slowDirectory{f.net, 55 * time.Second}, 2*time.Minute
+		})
+		begin := time.Now()
+		failures := storm([]*client.Client{slow, f.another(t, func(cfg *client.Config) {
+			cfg.Directory = slowDirectory{f.net, time.Second}
+		})}, 1, id)
+		// Whoever takes the lease first: there is one refresh, and both succeed.
+		if len(failures) > 0 || f.net.Rotations() != 1 {
+			t.Errorf("%v with %d refreshes after %v, want one", failures, f.net.Rotations(), time.Since(begin))
+		}
+		f.expire(t, id)
+		done := make(chan error, 1)
+		go func() { done <- call(context.Background(), slow, id) }()
+		time.Sleep(time.Second)
+		if err := call(t.Context(), f.Client, id); err != nil || f.net.Rotations() != 2 {
+			t.Errorf("call beside a slow holder = %v with %d refreshes, want it to wait for that one", err, f.net.Rotations())
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestNothingIsSentTooLate: S30. The time that was marked is compared with the
+// wall clock directly before sending.
+func TestNothingIsSentTooLate(t *testing.T) {
+	t.Parallel()
+	for name, stall := range map[string]func(f *fixture, s *watchedStore, clock *time.Duration){
+		"the store stands still": func(f *fixture, s *watchedStore, _ *time.Duration) {
+			s.get = func(ctx context.Context, id string) (*client.SessionData, error) {
+				d, err := f.sessions.Get(ctx, id)
+				if err == nil && !d.SentUntil.IsZero() {
+					time.Sleep(30 * time.Second)
+				}
+				return d, err
+			}
+		},
+		"the machine sleeps": func(f *fixture, s *watchedStore, clock *time.Duration) {
+			s.get = func(ctx context.Context, id string) (*client.SessionData, error) {
+				d, err := f.sessions.Get(ctx, id)
+				if err == nil && !d.SentUntil.IsZero() {
+					*clock += time.Hour // no timer notices
+				}
+				return d, err
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, nil, func(t *testing.T, f *fixture) {
+				id := f.signIn(t).ID
+				f.expire(t, id)
+				store := &watchedStore{SessionStore: f.sessions}
+				var ahead time.Duration
+				c := f.another(t, func(cfg *client.Config) {
+					cfg.Sessions, cfg.Now = store, func() time.Time { return time.Now().Add(ahead) }
+				})
+				stall(f, store, &ahead)
+				if err := call(t.Context(), c, id); !errors.Is(err, client.ErrNotRefreshed) || len(f.net.Refreshes()) != 0 {
+					t.Errorf("call = %v with %d refreshes, want ErrNotRefreshed and none", err, len(f.net.Refreshes()))
+				}
+				if f.sessions.Len() != 1 {
+					t.Error("the session is gone")
+				}
+			})
+		})
+	}
+}
+
+// TestRefreshingTellsNoSecret: S24, in errors and in the log.
+func TestRefreshingTellsNoSecret(t *testing.T) {
+	t.Parallel()
+	for _, fault := range faults {
+		bubble(t, nil, func(t *testing.T, f *fixture) {
+			var log strings.Builder
+			store := &watchedStore{SessionStore: f.sessions}
+			c := f.another(t, func(cfg *client.Config) {
+				cfg.Sessions, cfg.Logger = store, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			})
+			d := f.signIn(t)
+			f.expire(t, d.ID)
+			fault.arrange(f, store)
+			err := call(t.Context(), c, d.ID)
+			f.calm(store)
+			time.Sleep(15 * time.Minute)
+			said := fmt.Sprint(err, call(t.Context(), c, d.ID), log.String())
+			for _, secret := range []string{"access-", "refresh-", d.AccessToken, d.RefreshToken, "eyJ"} {
+				if strings.Contains(said, secret) {
+					t.Errorf("%s: %q is in what was said: %s", fault.name, secret, said)
+				}
+			}
+		})
+	}
 }
