@@ -16,37 +16,33 @@ import (
 // at any time.
 func (x *Index) RemoveDeleted(ctx context.Context, grace time.Duration, limit int) (int, error) {
 	rows, err := x.db.Read().QueryContext(ctx, `
-		SELECT did, status_at FROM account
+		SELECT did FROM account
 		WHERE NOT active AND status = 'deleted' AND status_at < $1 AND (removed_at IS NULL OR removed_at < status_at)
 		ORDER BY status_at LIMIT $2`, store.Micros(x.now().Add(-grace)), limit)
 	if err != nil {
 		return 0, fmt.Errorf("list deleted accounts: %w", err)
 	}
-	type gone struct {
-		did syntax.DID
-		at  int64
-	}
-	var all []gone
+	var all []syntax.DID
 	err = each(rows, func() error {
-		var g gone
-		err := rows.Scan(&g.did, &g.at)
-		all = append(all, g)
+		var did syntax.DID
+		err := rows.Scan(&did)
+		all = append(all, did)
 		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("list deleted accounts: %w", err)
 	}
-	for i, g := range all {
-		if err := x.removeAccount(ctx, g.did, g.at); err != nil {
-			return i, fmt.Errorf("remove %s: %w", g.did, err)
+	for i, did := range all {
+		if err := x.removeAccount(ctx, did); err != nil {
+			return i, fmt.Errorf("remove %s: %w", did, err)
 		}
 	}
 	return len(all), nil
 }
 
-// removeAccount deletes every record, as a last commit of the repository at
-// the moment of the deletion would have done.
-func (x *Index) removeAccount(ctx context.Context, did syntax.DID, at int64) error {
+// removeAccount deletes every record, as a commit of the repository at this
+// moment would have done. Should the account come back, its commits are later.
+func (x *Index) removeAccount(ctx context.Context, did syntax.DID) error {
 	held, err := x.Held(ctx, did)
 	if err != nil {
 		return err
@@ -55,7 +51,7 @@ func (x *Index) removeAccount(ctx context.Context, did syntax.DID, at int64) err
 	for i, h := range held {
 		ops[i] = Op{Action: Delete, Collection: h.Collection, RKey: h.RKey}
 	}
-	last := syntax.NewTIDFromTime(store.FromMicros(at), maxClock)
+	last := syntax.NewTIDFromTime(x.now(), maxClock)
 	commit, _ := x.Prepare(did, last, ops)
 	return x.db.Tx(ctx, func(tx *store.Tx) error {
 		if _, err := x.Apply(ctx, tx, []Commit{commit}); err != nil {

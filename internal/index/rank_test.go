@@ -1,0 +1,87 @@
+package index
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/internal/store/storetest"
+)
+
+func TestHotRank(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	rank := func(score int64, after time.Duration) int64 { return hotRank(score, at.Add(after).UnixMicro()) }
+	for _, pair := range []struct {
+		name         string
+		above, below int64
+	}{
+		{"newer", rank(0, time.Second), rank(0, 0)},
+		{"more votes", rank(1, 0), rank(0, 0)},
+		{"fewer against", rank(0, 0), rank(-1, 0)},
+		{"ten times the votes against twelve hours", rank(99, 0), rank(9, 12*time.Hour)},
+		{"thirteen hours against ten times the votes", rank(9, 13*time.Hour), rank(99, 0)},
+		{"now and long ago", rank(0, 0), hotRank(1_000_000, time.Date(11, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro())},
+	} {
+		if pair.above <= pair.below {
+			t.Errorf("%s: %d is not above %d", pair.name, pair.above, pair.below)
+		}
+	}
+}
+
+// changed is a row of rank_change by what it says.
+type changed struct {
+	Seq, Score int64
+	Listed     bool
+}
+
+func changes(t *testing.T, x *Index) []changed {
+	t.Helper()
+	rows, err := x.db.Read().QueryContext(t.Context(),
+		`SELECT seq, score, community_id IS NOT NULL FROM rank_change ORDER BY seq, post_id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []changed
+	err = each(rows, func() error {
+		var c changed
+		err := rows.Scan(&c.Seq, &c.Score, &c.Listed)
+		out = append(out, c)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestRankChanges holds what feeds page by: each transaction that moves a
+// listed post leaves where it stood before under its own, greater number, what
+// moves nothing leaves nothing, and after ten minutes it is forgotten.
+func TestRankChanges(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		now := noon
+		x := newIndex(t, db)
+		x.now = func() time.Time { return now }
+		uri := postURI(alice, 1)
+		first := prepare(t, x, bob, 1, vote(1, uri, "up"))
+		apply(t, x, first)                                                  // not listed yet
+		apply(t, x, prepare(t, x, alice, 1, create(1, post(commons, "a")))) // now it is
+		apply(t, x, first)                                                  // a replay
+		apply(t, x, prepare(t, x, bob, 2, vote(2, uri, "down")))
+		apply(t, x, prepare(t, x, commons, 1, removal(uri, someCID)))
+		apply(t, x, prepare(t, x, bob, 3, remove(VoteCollection, rkey(2)))) // not listed any more
+		want := []changed{{2, 1, false}, {4, 1, true}, {5, -1, true}}
+		if diff := cmp.Diff(want, changes(t, x)); diff != "" {
+			t.Errorf("changes (-want +got):\n%s", diff)
+		}
+		now = now.Add(time.Minute + changesKept)
+		apply(t, x, first)
+		if got := changes(t, x); len(got) != 0 {
+			t.Errorf("after ten minutes: %v", got)
+		}
+	})
+}
