@@ -185,3 +185,45 @@ func FuzzCursor(f *testing.F) {
 		}
 	})
 }
+
+// TestDiscoverHides holds F4 as far as it reaches: what may not be seen is not
+// there, and comes back when it may.
+func TestDiscoverHides(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		x := newIndex(t, db)
+		uri := postURI(alice, 1)
+		profile := func(visibility string) Op {
+			return put(CommunityCollection, "self", map[string]any{"name": "commons", "createdBy": string(alice),
+				"hostedBy": "did:web:example.com", "visibility": visibility})
+		}
+		status := func(did syntax.DID, active bool, minute int) {
+			applyAccounts(t, x, AccountEvent{DID: did, Status: &Status{Active: active, Reason: "suspended", At: noon.Add(time.Duration(minute-60) * time.Minute)}})
+		}
+		steps := []struct {
+			name string
+			do   func()
+			want int
+		}{
+			{"a post", func() { apply(t, x, prepare(t, x, alice, 1, create(1, post(commons, "a")))) }, 1},
+			{"removed", func() { apply(t, x, prepare(t, x, commons, 1, removal(uri, someCID))) }, 0},
+			{"restored", func() { apply(t, x, prepare(t, x, commons, 2, remove(RemovalCollection, admissionKey(uri)))) }, 1},
+			{"unlisted", func() { apply(t, x, prepare(t, x, commons, 3, profile("unlisted"))) }, 0},
+			{"private", func() { apply(t, x, prepare(t, x, commons, 4, profile("private"))) }, 0},
+			{"a visibility of later", func() { apply(t, x, prepare(t, x, commons, 5, profile("friends"))) }, 0},
+			{"public", func() { apply(t, x, prepare(t, x, commons, 6, profile("public"))) }, 1},
+			{"author suspended", func() { status(alice, false, 1) }, 0},
+			{"author back", func() { status(alice, true, 2) }, 1},
+			{"community suspended", func() { status(commons, false, 1) }, 0},
+			{"community back", func() { status(commons, true, 2) }, 1},
+			{"no profile any more", func() { apply(t, x, prepare(t, x, commons, 7, remove(CommunityCollection, "self"))) }, 1},
+			{"deleted", func() { apply(t, x, prepare(t, x, alice, 2, remove(PostCollection, rkey(1)))) }, 0},
+		}
+		for _, s := range steps {
+			s.do()
+			if got := titles(t, x); got != s.want {
+				t.Errorf("%s: %d posts, want %d", s.name, got, s.want)
+			}
+		}
+	})
+}
