@@ -97,7 +97,7 @@ func (d *Daemon) oauthClient(ctx context.Context, i *instance, attempts client.A
 	cfg := client.Config{
 		ClientID: ClientID(d.settings), RedirectURIs: []string{i.origin + callbackPath}, Scope: login.Scope(),
 		Name: "Atoll", HTTP: i.calls, Directory: i.directory, Attempts: attempts, Sessions: sessions,
-		BeforePush: pushes.Wait, AllowLoopback: d.settings.Dev, Now: d.cfg.Now, Logger: d.cfg.Logger,
+		BeforePush: pushes.Wait, Timeout: oauthTimeout, AllowLoopback: d.settings.Dev, Now: d.cfg.Now, Logger: d.cfg.Logger,
 	}
 	if d.settings.PublicURL != "" {
 		keys, err := session.NewKeys(session.KeysConfig{DB: i.DB, Ring: i.Ring, Logger: d.cfg.Logger, Now: d.cfg.Now})

@@ -20,8 +20,11 @@ const (
 	documentTimeout = 10 * time.Second
 	documentSize    = 512 << 10 // OAuth metadata, DID documents, well-known answers
 	callTimeout     = 30 * time.Second
-	callSize        = 5 << 20          // answers of a PDS
-	repoTimeout     = 10 * time.Minute // a whole repository, whose size ingest bounds
+	callSize        = 5 << 20 // answers of a PDS
+	// oauthTimeout is for each step of a sign-in: the six that a way back can
+	// take must end before writeTimeout cuts the page off.
+	oauthTimeout = 8 * time.Second
+	repoTimeout  = 10 * time.Minute // a whole repository, whose size ingest bounds
 )
 
 // outbound makes the one way out.
