@@ -204,3 +204,37 @@ func TestGrpcurl(t *testing.T) {
 		t.Errorf("AwaitLogin of nothing: %v, want NotFound with its reason in\n%s", err, out)
 	}
 }
+
+// TestTheExample: the client that docs/app-sign-in.md shows does what it says.
+func TestTheExample(t *testing.T) {
+	t.Parallel()
+	inst := start(t, shape{})
+	account := inst.network.NewAccount(t, 0)
+	program := filepath.Join(t.TempDir(), "example")
+	if out, err := exec.Command("go", "build", "-o", program, "../../example").CombinedOutput(); err != nil {
+		t.Fatalf("build the example: %v\n%s", err, out)
+	}
+	cmd := exec.Command(program, inst.origin(), account.Handle)
+	words, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	lines := bufio.NewScanner(words)
+	lines.Scan()
+	url := strings.TrimPrefix(lines.Text(), "Open ")
+	lines.Scan()
+	code := strings.TrimSuffix(strings.TrimPrefix(lines.Text(), "and type "), " there.")
+	term := &terminal{url: url, code: code}
+	b := inst.browser()
+	b.typeCode(b.arrive(term.begun(), account), term.begun(), code)
+	if !lines.Scan() || !strings.Contains(lines.Text(), "Signed in as "+account.Handle) {
+		t.Errorf("the example says %q", lines.Text())
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the example ended with %v", err)
+	}
+}
