@@ -44,7 +44,8 @@ var errNoSessions = errors.New("session: the client has no session store")
 // renew returns tokens that differ from those in stale: those that somebody
 // else has saved meanwhile, or new ones. The refresh goes on when ctx ends.
 func (c *Client) renew(ctx context.Context, stale *SessionData) (*SessionData, error) {
-	for {
+	var d *SessionData
+	for range renewTries {
 		f, _ := c.join(ctx, stale)
 		select {
 		case <-ctx.Done():
@@ -54,12 +55,16 @@ func (c *Client) renew(ctx context.Context, stale *SessionData) (*SessionData, e
 		if f.err != nil {
 			return nil, f.err
 		}
-		if differs(f.data, stale) {
-			return f.data.Clone(), nil
+		// A refresh that we only joined may have ended with what we had already.
+		if d = f.data.Clone(); differs(d, stale) {
+			break
 		}
-		// We joined a refresh that ended with the tokens we had already.
 	}
+	return d, nil
 }
+
+// renewTries bounds joining: a server may give the same token again and again.
+const renewTries = 3
 
 // differs reports whether d's tokens are others than those of stale.
 func differs(d, stale *SessionData) bool {

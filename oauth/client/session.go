@@ -184,7 +184,7 @@ func (s *Session) prepare(req *http.Request) (*SessionData, *replayBody, error) 
 			return nil, nil, err
 		}
 	}
-	if s.client.ends(d, mustRenew) {
+	if c := s.client; c.ends(d, mustRenew) && (c.over(d) || c.paused(d) == nil) {
 		renewed, err := s.renewed(req.Context(), d)
 		switch {
 		case err == nil && !s.isAt(req, renewed):
