@@ -45,10 +45,10 @@ type Waiting struct {
 }
 
 var (
-	// ErrStopping: this process stops; the same call works at the next.
+	// ErrStopping says that this process stops; the same call works at the next.
 	ErrStopping = fault.New(fault.Unavailable, "This server is restarting. Ask again.").WithCode("Retry").After(time.Second)
 	errCrowded  = fault.New(fault.Limited, "Too many are waiting for this sign-in. Ask again in a moment.").WithCode("RateLimitExceeded").After(5 * time.Second)
-	// ErrNotDelivered: there is nothing to acknowledge yet.
+	// ErrNotDelivered says that there is nothing to acknowledge yet.
 	ErrNotDelivered = fault.New(fault.Conflict, "Nothing has been delivered for this sign-in so far.")
 )
 

@@ -22,7 +22,7 @@ type AppInfo struct {
 	ExpiresAt time.Time // unless it is renewed
 }
 
-// ErrNoApp: the member has no such app session.
+// ErrNoApp says that the member has no such app session.
 var ErrNoApp = fault.New(fault.NotFound, "There is no such sign-in of an app.")
 
 // List returns the collected sessions of did, newest first, 100 at most.

@@ -35,7 +35,7 @@ const (
 	KindAppRefused  Kind = "app_refused"   // a sign-in that was never approved; Detail says how it ended
 )
 
-// ErrAppOver: an app session is over, or a secret or token is none of ours.
+// ErrAppOver says that an app session is over, or a secret or token none of ours.
 var ErrAppOver = fault.New(fault.Unauthenticated, "This sign-in of the app is over, or was never one. Sign in again.").WithCode("AuthRequired")
 
 // AppsConfig is what Apps works with.

@@ -28,7 +28,7 @@ const (
 	maxToken = 4096
 )
 
-// ErrNotToken: a token was not signed by this instance.
+// ErrNotToken says that a token was not signed by this instance.
 var ErrNotToken = errors.New("not an app token of this instance")
 
 // errClaims: a token is ours, and not good here and now.

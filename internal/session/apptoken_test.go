@@ -55,7 +55,7 @@ func TestAppTokensSayWhatTheyMust(t *testing.T) {
 	if len(set.Keys) != 1 || !set.Keys[0].IsPublic() || set.Keys[0].KeyID != header["kid"] || header["alg"] != "ES256" {
 		t.Errorf("published %s, signed with %v; want that key, public members only", keys.PublicJWKS(), header)
 	}
-	parsed, err := jose.ParseSigned(grant.Access.Reveal(), []jose.SignatureAlgorithm{jose.ES256})
+	parsed, err := jose.ParseSignedCompact(grant.Access.Reveal(), []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		t.Fatal(err)
 	}
