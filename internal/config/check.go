@@ -152,8 +152,8 @@ func checkNetwork(c *Config, say sayFunc) {
 		say("plc_url", "%v", err)
 	}
 	for i, s := range c.Sources {
-		if s.Kind != "repos" {
-			say("source", "number %d has the kind %q; there is repos", i+1, s.Kind)
+		if !slices.Contains([]string{"repos", "jetstream", "jetstream2"}, s.Kind) {
+			say("source", "number %d has the kind %q; there are repos, jetstream and jetstream2", i+1, s.Kind)
 		}
 		if err := checkServerURL(s.URL, c.Dev); err != nil {
 			say("source", "number %d: %v", i+1, err)

@@ -53,7 +53,7 @@ type Retention struct {
 
 // Source is a stream of the network to listen to.
 type Source struct {
-	Kind string `toml:"kind"` // "repos": com.atproto.sync.subscribeRepos of a PDS or relay
+	Kind string `toml:"kind"` // repos (com.atproto.sync.subscribeRepos of a PDS or relay), jetstream or jetstream2
 	URL  string `toml:"url"`
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/atoll-social/atoll/internal/doctor"
 	"github.com/atoll-social/atoll/internal/egress"
 	"github.com/atoll-social/atoll/internal/identity"
+	"github.com/atoll-social/atoll/internal/ingest"
 	"github.com/atoll-social/atoll/oauth/client"
 )
 
@@ -72,7 +73,9 @@ func NewDoctor(cfg Config) (*doctor.Doctor, error) {
 		PLCURL: strings.TrimSuffix(cfg.Settings.PLCURL, "/"), Now: cfg.Now,
 	}
 	for _, s := range cfg.Settings.Sources {
-		d.Sources = append(d.Sources, s.URL)
+		if s.Kind == ingest.Repos { // Jetstream hosts answer to nothing else
+			d.Sources = append(d.Sources, s.URL)
+		}
 	}
 	return d, nil
 }

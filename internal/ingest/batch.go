@@ -131,17 +131,21 @@ func (s *source) prepare(ctx context.Context, arrivals []arrival) (batch, error)
 // that will be needed.
 func (s *source) repos(ctx context.Context, arrivals []arrival) (map[syntax.DID]*repo, error) {
 	set := map[syntax.DID]bool{} // whether a key is needed
+	var flat []syntax.DID
 	for _, a := range arrivals {
 		switch e := a.event; {
 		case e.commit != nil:
 			set[e.did] = set[e.did] || e.commit.concerns()
 		case e.sync != nil:
 			set[e.did] = set[e.did] || false
+		case e.flat != nil:
+			flat = append(flat, e.did)
 		case e.account != nil && e.account.Status == nil:
 			s.in.keys.doubt(e.did)
 		}
 	}
-	dids := slices.Collect(maps.Keys(set))
+	slices.Sort(flat)
+	dids := slices.AppendSeq(slices.Compact(flat), maps.Keys(set))
 	var repos map[syntax.DID]*repo
 	err := s.insistRead(ctx, func() (err error) {
 		repos, err = s.in.loadRepos(ctx, dids)
@@ -150,7 +154,8 @@ func (s *source) repos(ctx context.Context, arrivals []arrival) (map[syntax.DID]
 	if err != nil {
 		return nil, err
 	}
-	for did, r := range repos {
+	for did := range set {
+		r := repos[did]
 		// Nobody waits again for an account whose key was never had.
 		set[did] = (set[did] || r.known) && (r.rev > 0 || !r.wanted)
 	}
@@ -166,6 +171,10 @@ func (s *source) unit(ctx context.Context, e event, r *repo) unit {
 		if u.account.Status != nil && s.at.origin == originPDS {
 			u.account.Status.Host = s.url
 		}
+		return u
+	}
+	if e.flat != nil {
+		s.flat(ctx, &u, e.flat, r)
 		return u
 	}
 	var v verdict
@@ -186,6 +195,25 @@ func (s *source) unit(ctx context.Context, e event, r *repo) unit {
 	ops, drops := e.commit.operations(s.in.decode)
 	s.apply(ctx, &u, syntax.TID(e.commit.Rev), ops, drops)
 	return u
+}
+
+// flat fills in an operation that nobody signed. What a whole repository has
+// told since is not read again.
+func (s *source) flat(ctx context.Context, u *unit, c *flatCommit, r *repo) {
+	rev, failed := s.in.revision(c.Rev)
+	if failed != nil {
+		s.drop(ctx, u.did.String(), *failed.drop())
+		return
+	}
+	if rev <= r.base {
+		return
+	}
+	op, drop := c.operation()
+	if drop != nil {
+		s.drop(ctx, u.did.String(), *drop)
+		return
+	}
+	s.apply(ctx, u, syntax.TID(c.Rev), []index.Op{op}, nil)
 }
 
 // apply fills in operations.

@@ -13,8 +13,11 @@ import (
 // nothing is skipped because the database is away for a while.
 func (s *source) commit(ctx context.Context, b batch) error {
 	// A host that repeats itself does not move the cursor back.
-	if s.at.cursor != nil {
+	if s.at.cursor != nil && (s.kind != Jetstream2 || *s.at.cursor < leastTime) {
 		b.cursor = max(b.cursor, *s.at.cursor)
+	}
+	if !b.time.IsZero() {
+		s.at.time = max(s.at.time, min(b.time.UnixMicro(), s.in.cfg.Now().UnixMicro()))
 	}
 	if len(b.units) == 0 && time.Since(s.saved) < s.in.cfg.Limits.CursorEvery {
 		s.moved(b)
@@ -199,5 +202,5 @@ func (s *source) write(ctx context.Context, tx *store.Tx, units []unit, cursor *
 	if cursor == nil {
 		return result, nil
 	}
-	return result, s.savePlace(ctx, tx, place{origin: s.at.origin, cursor: cursor})
+	return result, s.savePlace(ctx, tx, place{origin: s.at.origin, cursor: cursor, time: s.at.time})
 }

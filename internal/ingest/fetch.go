@@ -40,7 +40,7 @@ type fetcher struct {
 func newFetcher(in *Ingester) *fetcher {
 	return &fetcher{
 		in: in, hosts: &hostPlaces{size: in.cfg.Limits.PerHost, hosts: map[string]*hostPlace{}},
-		sink: newSource(in, "getRepo"), wake: make(chan struct{}, 1),
+		sink: newSource(in, "", "getRepo"), wake: make(chan struct{}, 1),
 	}
 }
 

@@ -20,10 +20,10 @@ const (
 	reasonOversize index.Reason = "frame_large" // over the limit for frames
 	reasonDID      index.Reason = "did"
 	reasonPath     index.Reason = "path"
-	reasonBlocks   index.Reason = "blocks"  // the record is not in the commit
-	reasonCBOR     index.Reason = "cbor"    // the record cannot be decoded
-	reasonTooBig   index.Reason = "too_big" // the commit says that it leaves things out
-	reasonEvent    index.Reason = "event"   // a malformed account or identity event
+	reasonBlocks   index.Reason = "blocks" // the record is not in the commit
+	reasonCBOR     index.Reason = "cbor"   // the record cannot be decoded
+	reasonJSON     index.Reason = "json"   // the same of Jetstream's
+	reasonEvent    index.Reason = "event"  // a malformed account or identity event
 )
 
 // event is one message of a stream, read as far as to know whom it concerns.
@@ -33,12 +33,15 @@ type event struct {
 	did  syntax.DID
 	// what: at most one of them. None means that nothing here is ours.
 	commit  *commitBody
+	flat    *flatCommit
 	sync    *syncBody
 	account *index.AccountEvent
 }
 
 // concerns reports whether an event says anything at all.
-func (e event) concerns() bool { return e.commit != nil || e.sync != nil || e.account != nil }
+func (e event) concerns() bool {
+	return e.commit != nil || e.flat != nil || e.sync != nil || e.account != nil
+}
 
 // infoError is what a host says about the stream itself. Final ones end it
 // (AT Protocol event stream specification, error frames).
@@ -107,9 +110,9 @@ type syncBody struct {
 }
 
 type infoBody struct {
-	Name    string `cbor:"name"`
-	Error   string `cbor:"error"`
-	Message string `cbor:"message"`
+	Name    string `cbor:"name" json:"name"`
+	Error   string `cbor:"error" json:"error"`
+	Message string `cbor:"message" json:"message"`
 }
 
 // decodeFrame reads one frame of subscribeRepos: two CBOR objects, header and

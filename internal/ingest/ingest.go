@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,7 +29,7 @@ const Repos = "repos"
 
 // Source is a stream to follow.
 type Source struct {
-	// Kind is Repos.
+	// Kind is Repos, Jetstream or Jetstream2.
 	Kind string
 	// URL is the origin of the host: https://host or, in development, http.
 	URL string
@@ -177,11 +178,11 @@ func newSources(in *Ingester, list []Source) ([]*source, error) {
 		switch {
 		case err != nil:
 			mistakes = append(mistakes, fmt.Errorf("source %.200q: %w", s.URL, err))
-		case seen[origin]:
+		case seen[origin]: // also under another kind: its cursor is kept by this name
 			mistakes = append(mistakes, fmt.Errorf("source %s is named twice", origin))
 		default:
 			seen[origin] = true
-			out = append(out, newSource(in, origin))
+			out = append(out, newSource(in, s.Kind, origin))
 		}
 	}
 	return out, errors.Join(mistakes...)
@@ -190,8 +191,8 @@ func newSources(in *Ingester, list []Source) ([]*source, error) {
 // sourceOrigin checks a source and returns its host's origin. The address of
 // the stream itself (wss) is understood too.
 func sourceOrigin(s Source) (string, error) {
-	if s.Kind != Repos {
-		return "", fmt.Errorf("kind %.50q is unknown; %q is known", s.Kind, Repos)
+	if !slices.Contains([]string{Repos, Jetstream, Jetstream2}, s.Kind) {
+		return "", fmt.Errorf("kind %.50q is unknown; there are %s, %s and %s", s.Kind, Repos, Jetstream, Jetstream2)
 	}
 	u, err := url.Parse(strings.TrimSpace(s.URL))
 	if err != nil {

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,25 +25,45 @@ var (
 type socket struct {
 	conn   *websocket.Conn
 	limits Limits
+	want   websocket.MessageType
 	// waiting is since when a frame is being waited for, in nanoseconds; zero
 	// while one is being handled, however long that takes.
 	waiting atomic.Int64
 	gone    atomic.Pointer[error]
 }
 
-func dial(ctx context.Context, client *http.Client, address string, limits Limits) (*socket, error) {
+// dial connects. With a subprotocol, the host must agree to it.
+func dial(ctx context.Context, client *http.Client, address, subprotocol string, want websocket.MessageType, limits Limits) (*socket, error) {
 	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	options := &websocket.DialOptions{HTTPClient: client}
+	if subprotocol != "" {
+		options.Subprotocols = []string{subprotocol}
+	}
 	//nolint:bodyclose // the package keeps what is left of a refused upgrade; otherwise the body is the connection
-	conn, res, err := websocket.Dial(dialing, address, &websocket.DialOptions{HTTPClient: client})
+	conn, res, err := websocket.Dial(dialing, address, options)
 	if err != nil {
 		if res != nil && res.StatusCode != 0 {
-			return nil, fmt.Errorf("connect (status %d): %w", res.StatusCode, err)
+			return nil, fmt.Errorf("connect (status %d): %w", res.StatusCode, refusedUpgrade(res, err))
 		}
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	conn.SetReadLimit(-1) // read sees to that, without losing the connection
-	return &socket{conn: conn, limits: limits}, nil
+	if conn.Subprotocol() != subprotocol {
+		_ = conn.CloseNow()
+		return nil, fmt.Errorf("connect: the host does not speak %s", subprotocol)
+	}
+	return &socket{conn: conn, limits: limits, want: want}, nil
+}
+
+// refusedUpgrade is the reason that a host gives for refusing a stream, where
+// it gives one.
+func refusedUpgrade(res *http.Response, err error) error {
+	var said infoBody
+	if json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(&said) != nil || said.Error == "" {
+		return err
+	}
+	return &infoError{Name: short(said.Error), Message: short(said.Message), Final: true}
 }
 
 // read returns the next frame. One that is too large is read past and comes
@@ -65,8 +86,8 @@ func (s *socket) read(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, s.failure(reading, err)
 	}
-	if kind != websocket.MessageBinary {
-		return nil, dropped(reasonFrame, errors.New("text frame"))
+	if kind != s.want {
+		return nil, dropped(reasonFrame, fmt.Errorf("%s frame", kind))
 	}
 	return frame, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/coder/websocket"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
@@ -21,6 +22,7 @@ const saveTimeout = 5 * time.Second
 // source follows one stream. It is used by one goroutine.
 type source struct {
 	in     *Ingester
+	kind   string // Repos, Jetstream or Jetstream2
 	url    string // origin
 	label  string // in metrics
 	log    *slog.Logger
@@ -35,13 +37,13 @@ type source struct {
 	saved   time.Time
 }
 
-func newSource(in *Ingester, origin string) *source {
+func newSource(in *Ingester, kind, origin string) *source {
 	label := origin
 	if u, err := url.Parse(origin); err == nil && u.Host != "" {
 		label = u.Host
 	}
 	s := &source{
-		in: in, url: origin, label: label, log: in.log.With("source", label),
+		in: in, kind: kind, url: origin, label: label, log: in.log.With("source", label),
 		retry: backoff{min: in.cfg.Limits.BackoffMin, max: in.cfg.Limits.BackoffMax},
 		drops: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 	}
@@ -73,10 +75,10 @@ func (s *source) run(ctx context.Context) {
 func (s *source) react(ctx context.Context, err error) {
 	var said *infoError
 	switch {
-	case errors.As(err, &said) && said.Name == "FutureCursor":
-		s.at = startOf(s.at.origin)
+	case errors.As(err, &said) && (said.Name == futureCursor || said.Name == cursorTooOld):
+		s.at = s.restart()
 		s.in.metrics.gaps.WithLabelValues(s.label).Inc()
-		s.log.WarnContext(ctx, "host does not know the cursor, it must have been rebuilt; starting over")
+		s.log.WarnContext(ctx, "host does not know the cursor (any more); reading on as near as can be", "name", said.Name)
 	case errors.Is(err, errSilence):
 		s.log.DebugContext(ctx, "stream is silent, connecting anew")
 	default:
@@ -94,11 +96,7 @@ func (s *source) session(ctx context.Context) error {
 		}
 		s.at, s.loaded, s.unsaved = p, true, false
 	}
-	address, err := pds.SubscribeReposURL(s.url, s.at.cursor)
-	if err != nil {
-		return err
-	}
-	conn, err := dial(ctx, s.in.cfg.Stream, address, s.in.cfg.Limits)
+	conn, err := s.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -107,6 +105,33 @@ func (s *source) session(ctx context.Context) error {
 	s.status.set(func(st *Status) { st.Connected, st.Trouble = true, "" })
 	s.log.InfoContext(ctx, "following stream", "host_is", s.at.origin)
 	return s.follow(ctx, conn)
+}
+
+// dial connects from the cursor on.
+func (s *source) dial(ctx context.Context) (*socket, error) {
+	if s.kind == Repos {
+		address, err := pds.SubscribeReposURL(s.url, s.at.cursor)
+		if err != nil {
+			return nil, err
+		}
+		return dial(ctx, s.in.cfg.Stream, address, "", websocket.MessageBinary, s.in.cfg.Limits)
+	}
+	subprotocol := ""
+	if s.kind == Jetstream2 {
+		subprotocol = jetstreamProtocol
+	}
+	return dial(ctx, s.in.cfg.Stream, jetstreamURL(s.kind, s.url, s.at.cursor), subprotocol, websocket.MessageText, s.in.cfg.Limits)
+}
+
+// decode reads a frame.
+func (s *source) decode(frame []byte) (event, error) {
+	switch s.kind {
+	case Jetstream:
+		return decodeJetstream(frame, s.in.cfg.Now())
+	case Jetstream2:
+		return decodeJetstream2(frame)
+	}
+	return decodeFrame(s.in.decode, frame)
 }
 
 // arrival is an event on its way from the socket to a batch.
@@ -141,17 +166,26 @@ func (s *source) follow(ctx context.Context, conn *socket) error {
 // readAll reads frames until the connection ends. It waits while too much is
 // pending, and so does the host.
 func (s *source) readAll(ctx context.Context, conn *socket, to chan<- arrival, pending *semaphore.Weighted) error {
+	first := s.at
 	for {
 		frame, err := conn.read(ctx)
 		var e event
 		if err == nil {
-			e, err = decodeFrame(s.in.decode, frame)
+			e, err = s.decode(frame)
 		}
 		if err := s.passOver(ctx, err); err != nil {
 			return err
 		}
 		if e.seq <= 0 {
 			continue // nothing, not even a place in the stream
+		}
+		if s.kind == Jetstream && first.cursor != nil {
+			// The host says nothing when it no longer has what was asked for.
+			if missing := time.Duration(e.seq-*first.cursor) * time.Microsecond; missing > leap {
+				s.in.metrics.gaps.WithLabelValues(s.label).Inc()
+				s.log.WarnContext(ctx, "host jumps ahead of the cursor", "missing", missing)
+			}
+			first.cursor = nil
 		}
 		a := arrival{event: e, size: min(int64(len(frame)), s.in.cfg.Limits.Pending)}
 		if err := pending.Acquire(ctx, a.size); err != nil {

@@ -17,6 +17,14 @@ import (
 const (
 	originPDS   = "pds"
 	originRelay = "relay"
+	// originJetstream is a host that speaks Jetstream; it starts live.
+	originJetstream = "jetstream"
+)
+
+// What hosts call a cursor that they cannot go on from.
+const (
+	futureCursor = "FutureCursor"
+	cursorTooOld = "CursorTooOld"
 )
 
 // probeTimeout bounds asking a host what it is.
@@ -27,6 +35,9 @@ type place struct {
 	origin string // originPDS or originRelay
 	// cursor is the sequence number seen last; nil means from now on.
 	cursor *int64
+	// time is how far it has been read, in microseconds; zero when that is
+	// not known. Other hosts can be read on from there.
+	time int64
 }
 
 // startOf is where reading begins: a PDS is small and belongs to the
@@ -42,19 +53,63 @@ func startOf(origin string) place {
 // loadPlace reads where the source stands, or finds out what the host is.
 func (s *source) loadPlace(ctx context.Context) (place, error) {
 	var p place
-	var cursor sql.NullInt64
+	var cursor, at sql.NullInt64
 	err := s.in.cfg.DB.Read().QueryRowContext(ctx,
-		`SELECT origin_kind, cursor FROM ingest_source WHERE url = $1`, s.url).Scan(&p.origin, &cursor)
+		`SELECT origin_kind, cursor, at FROM ingest_source WHERE url = $1 AND kind = $2`, s.url, s.kind).Scan(&p.origin, &cursor, &at)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	case errors.Is(err, sql.ErrNoRows) && s.kind == Repos:
 		return s.probe(ctx)
+	case errors.Is(err, sql.ErrNoRows):
+		return s.succeed(ctx)
 	case err != nil:
 		return place{}, fmt.Errorf("read the cursor: %w", err)
 	}
 	if cursor.Valid {
 		p.cursor = &cursor.Int64
 	}
+	p.time = at.Int64
 	return p, nil
+}
+
+// succeed is where a Jetstream host begins that has not been read before:
+// where another one that is no longer followed was left, less a while.
+// Sequence numbers belong to one host; times are nearly the same on all.
+func (s *source) succeed(ctx context.Context) (place, error) {
+	followed := make([]string, 0, len(s.in.sources))
+	for _, other := range s.in.sources {
+		if other != s {
+			followed = append(followed, other.url)
+		}
+	}
+	list, args := store.List(1, followed)
+	if len(followed) == 0 {
+		list = "('')"
+	}
+	var at sql.NullInt64
+	err := s.in.cfg.DB.Read().QueryRowContext(ctx,
+		`SELECT max(at) FROM ingest_source WHERE origin_kind = '`+originJetstream+`' AND url NOT IN `+list, args...).Scan(&at)
+	if err != nil {
+		return place{}, fmt.Errorf("read the cursors of other hosts: %w", err)
+	}
+	return place{origin: originJetstream, time: at.Int64}.byTime(), nil
+}
+
+// byTime goes on by time instead of a cursor that does not hold.
+func (p place) byTime() place {
+	p.cursor = nil
+	if p.time > 0 {
+		at := p.time - rewind.Microseconds()
+		p.cursor = &at
+	}
+	return p
+}
+
+// restart is where reading goes on when the host does not know the cursor.
+func (s *source) restart() place {
+	if s.kind == Repos {
+		return startOf(s.at.origin)
+	}
+	return s.at.byTime()
 }
 
 // probe asks the host whether it is a PDS. Only an answer counts: a host that
@@ -118,11 +173,11 @@ func (s *source) savePlace(ctx context.Context, tx *store.Tx, p place) error {
 		cursor = *p.cursor
 	}
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO ingest_source (url, kind, origin_kind, cursor, updated_at)
-		VALUES (CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS BIGINT), CAST($5 AS BIGINT))
-		ON CONFLICT (url) DO UPDATE SET
-		    origin_kind = excluded.origin_kind, cursor = excluded.cursor, updated_at = excluded.updated_at`,
-		s.url, Repos, p.origin, cursor, store.Micros(s.in.cfg.Now()))
+		INSERT INTO ingest_source (url, kind, origin_kind, cursor, updated_at, at)
+		VALUES (CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS BIGINT), CAST($5 AS BIGINT), CAST($6 AS BIGINT))
+		ON CONFLICT (url) DO UPDATE SET kind = excluded.kind,
+		    origin_kind = excluded.origin_kind, cursor = excluded.cursor, updated_at = excluded.updated_at, at = excluded.at`,
+		s.url, s.kind, p.origin, cursor, store.Micros(s.in.cfg.Now()), p.time)
 	if err != nil {
 		return fmt.Errorf("save the cursor: %w", err)
 	}
