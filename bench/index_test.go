@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	indexAccounts    = 50_000
 	indexCommunities = 2_000
 	indexBatch       = 2_000
 	indexLanes       = 2
@@ -37,7 +36,8 @@ func BenchmarkIndex(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			load := &indexLoad{random: rand.New(rand.NewPCG(1, 2)), posts: size.Size(20_000, 200_000), start: time.Now().Add(-time.Hour)}
+			load := &indexLoad{random: rand.New(rand.NewPCG(1, 2)), start: time.Now().Add(-time.Hour),
+				posts: size.Size(20_000, 200_000), accounts: size.Size(5_000, 50_000)}
 			load.fill(b, db, x)
 			b.Run("raw", func(b *testing.B) { rawInserts(b, db) })
 			b.Run("events", func(b *testing.B) { load.events(b, db, x) })
@@ -49,15 +49,16 @@ func BenchmarkIndex(b *testing.B) {
 type indexLoad struct {
 	random *rand.Rand
 	start  time.Time
-	posts  int
-	serial int // of commits
+	// posts and accounts are there before.
+	posts, accounts int
+	serial          int // of commits
 }
 
 func (l *indexLoad) did(n int) syntax.DID       { return syntax.DID(fmt.Sprintf("did:plc:%024d", n)) }
-func (l *indexLoad) community(n int) syntax.DID { return l.did(indexAccounts + n) }
+func (l *indexLoad) community(n int) syntax.DID { return l.did(l.accounts + n) }
 
 func (l *indexLoad) post(n int) syntax.ATURI {
-	return syntax.ATURI(fmt.Sprintf("at://%s/%s/%s", l.did(n%indexAccounts), index.PostCollection, l.key(n)))
+	return syntax.ATURI(fmt.Sprintf("at://%s/%s/%s", l.did(n%l.accounts), index.PostCollection, l.key(n)))
 }
 
 func (l *indexLoad) key(n int) syntax.TID {
@@ -86,7 +87,7 @@ func (l *indexLoad) strong(uri syntax.ATURI) map[string]any {
 func (l *indexLoad) next() indexEvent {
 	l.serial++
 	key := l.key(l.posts + l.serial)
-	who := l.did(l.random.IntN(indexAccounts))
+	who := l.did(l.random.IntN(l.accounts))
 	subject := l.strong(l.post(l.random.IntN(l.posts)))
 	switch n := l.random.IntN(100); {
 	case n < 85:
@@ -112,7 +113,7 @@ func (l *indexLoad) fill(b *testing.B, db *store.DB, x *index.Index) {
 	b.Helper()
 	batch := make([]indexEvent, 0, indexBatch)
 	for n := range l.posts {
-		batch = append(batch, l.newPost(l.did(n%indexAccounts), l.key(n)))
+		batch = append(batch, l.newPost(l.did(n%l.accounts), l.key(n)))
 		if len(batch) == indexBatch {
 			applyEvents(b, db, x, batch)
 			batch = batch[:0]
@@ -205,7 +206,7 @@ func rawBatch(ctx context.Context, db *store.DB, random *rand.Rand, rows int) er
 		for ; rows > 0; rows -= perStatement {
 			args := make([]any, 0, 4*perStatement)
 			for range perStatement {
-				args = append(args, random.Int64(), fmt.Sprintf("at://did:plc:%024d/%s/%d", random.IntN(indexAccounts),
+				args = append(args, random.Int64(), fmt.Sprintf("at://did:plc:%024d/%s/%d", random.IntN(50_000),
 					index.PostCollection, random.Int64()), random.Int64(), record)
 			}
 			if _, err := tx.ExecContext(ctx, `INSERT INTO raw_post VALUES `+values.String()[2:], args...); err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -125,6 +126,35 @@ func chunks[T any](items []T, size int) iter.Seq[[]T] {
 			}
 		}
 	}
+}
+
+// texts remembers statements with lists of rows: there are few, and writing one
+// takes as long as running it for a few rows.
+type texts struct {
+	mu    sync.Mutex
+	known map[textKey]string
+}
+
+type textKey struct {
+	before, after string
+	rows          int
+}
+
+// get returns before, the VALUES list for rows of the given types, and after.
+// The types follow from what is before.
+func (t *texts) get(before string, rows int, types []string, after string) string {
+	key := textKey{before, after, rows}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	text, ok := t.known[key]
+	if !ok {
+		text = before + tuples(rows, types...) + after
+		if t.known == nil {
+			t.known = map[textKey]string{}
+		}
+		t.known[key] = text
+	}
+	return text
 }
 
 // tuples writes the VALUES list for rows of the given column types. An empty

@@ -18,8 +18,9 @@ type batch struct {
 	// seq numbers the transaction in the order of commits.
 	seq int64
 	ids *idSource
-	// known is what all batches share.
+	// known and texts are what all batches share.
 	known *known
+	texts *texts
 	// rows is the most that one statement writes.
 	rows int
 	// accounts has the row id of every account that the changes name.
@@ -39,7 +40,7 @@ type batch struct {
 
 func newBatch(tx *store.Tx, x *Index) *batch {
 	return &batch{
-		tx: tx, now: store.Micros(x.now()), ids: x.ids, known: x.known, rows: rowsPerStatement(x.db.Engine()),
+		tx: tx, now: store.Micros(x.now()), ids: x.ids, known: x.known, texts: x.texts, rows: rowsPerStatement(x.db.Engine()),
 		items: map[target]item{}, touched: map[int64]bool{}, moved: map[legacyKey]bool{},
 		people: map[int64]accountTally{}, posts: map[int64]*postDelta{}, talk: map[int64]commentTally{},
 	}
@@ -93,8 +94,7 @@ func (b *batch) probe(ctx context.Context, columns string, types []string, keys 
 		for _, key := range part {
 			args = append(args, key...)
 		}
-		rows, err := b.tx.QueryContext(ctx,
-			`WITH wanted (`+columns+`) AS (VALUES `+tuples(len(part), types...)+`) `+query, args...)
+		rows, err := b.tx.QueryContext(ctx, b.texts.get(`WITH wanted (`+columns+`) AS (VALUES `, len(part), types, `) `+query), args...)
 		if err != nil {
 			return err
 		}
@@ -112,7 +112,7 @@ func (b *batch) upsert(ctx context.Context, head string, types []string, rows []
 		for _, row := range part {
 			args = append(args, row...)
 		}
-		if _, err := b.tx.ExecContext(ctx, head+` VALUES `+tuples(len(part), types...)+` `+tail, args...); err != nil {
+		if _, err := b.tx.ExecContext(ctx, b.texts.get(head+` VALUES `, len(part), types, ` `+tail), args...); err != nil {
 			return err
 		}
 	}

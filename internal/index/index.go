@@ -34,6 +34,7 @@ type Index struct {
 	catalog lexicon.Catalog
 	ids     *idSource
 	known   *known
+	texts   *texts
 	pruned  atomic.Int64 // when rank_change was pruned last, in microseconds
 }
 
@@ -50,7 +51,7 @@ func New(cfg Config) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
-	return &Index{db: cfg.DB, now: now, catalog: catalog, ids: newIDSource(now), known: &known{}}, nil
+	return &Index{db: cfg.DB, now: now, catalog: catalog, ids: newIDSource(now), known: &known{}, texts: &texts{}}, nil
 }
 
 // kind is one record type: how its records are read and how they are applied.
