@@ -513,6 +513,32 @@ func TestNothingIsSentTooLate(t *testing.T) {
 	}
 }
 
+// TestNothingIsRepeatedTooLate: the same before the request is sent again with
+// the nonce that was asked for.
+func TestNothingIsRepeatedTooLate(t *testing.T) {
+	t.Parallel()
+	bubble(t, nil, func(t *testing.T, f *fixture) {
+		id := f.signIn(t).ID
+		f.expire(t, id)
+		var ahead time.Duration
+		c := f.another(t, func(cfg *client.Config) { cfg.Now = func() time.Time { return time.Now().Add(ahead) } })
+		f.net.Override(tokenURL, func(w http.ResponseWriter, r *http.Request) {
+			ahead += time.Minute // the machine slept while the first answer was on its way
+			f.net.Handle(w, r, nil)
+		})
+		_, err := c.Refresh(t.Context(), id)
+		if got := len(f.net.Refreshes()); err == nil && f.net.Rotations() != 1 || got > 2 {
+			t.Errorf("Refresh = %v with %d requests and %d refreshes", err, got, f.net.Rotations())
+		}
+		first := f.net.Refreshes()[0]
+		for _, again := range f.net.Refreshes()[1:] {
+			if again.At.Sub(first.At) < 15*time.Second {
+				t.Errorf("the request was repeated %v later by a holder whose time was over", again.At.Sub(first.At))
+			}
+		}
+	})
+}
+
 // TestRefreshingTellsNoSecret: S24, in errors and in the log.
 func TestRefreshingTellsNoSecret(t *testing.T) {
 	t.Parallel()

@@ -44,6 +44,7 @@ type Seen struct {
 	Host, Method, Path string
 	Header             http.Header
 	Form               url.Values
+	At                 time.Time
 }
 
 // Network is a PDS, its authorization server, and a directory of accounts.
@@ -317,7 +318,7 @@ func (n *Network) LiveGrants() int {
 func (n *Network) serve(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	seen := Seen{Host: r.Host, Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone()}
+	seen := Seen{Host: r.Host, Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), At: n.now()}
 	if r.Header.Get("Content-Type") == "application/x-www-form-urlencoded" {
 		seen.Form, _ = url.ParseQuery(string(body))
 	}
