@@ -232,8 +232,9 @@ func TestTwoCallbacksOfOneAppSignIn(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		d := newDesk(t, db)
-		a, one, two := d.app("alice.example"), d.browser(), d.browser()
+		a, one, two, three := d.app("alice.example"), d.browser(), d.browser(), d.browser()
 		first, second := d.pds.approve(d.open(one, a.ID)), d.pds.approve(d.open(two, a.ID))
+		third := d.open(three, a.ID) // who declines there ends nothing any more
 		if _, err := d.comeBack(two, first); fault.KindOf(err) != fault.Forbidden {
 			t.Errorf("callback in another browser = %v, want it refused (S13)", err)
 		}
@@ -246,6 +247,9 @@ func TestTwoCallbacksOfOneAppSignIn(t *testing.T) {
 		wantFault(t, "the first callback again", err, fault.Invalid)
 		if n := d.count(`SELECT count(*) FROM oauth_session WHERE state = 'live'`); n != 1 {
 			t.Errorf("%d live sessions, want the first one's", n)
+		}
+		if _, err := d.comeBack(three, d.pds.decline(third)); err != nil {
+			t.Error(err)
 		}
 		d.must(d.ApproveApp(t.Context(), a.ID, a.Code, one.sent()))
 		if c := <-a.await(t.Context(), d).result; c.err != nil {

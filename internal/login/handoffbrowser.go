@@ -105,7 +105,7 @@ func (s *Service) comeBack(ctx context.Context, in Callback, attempt *client.Att
 		if r.redirect != "" {
 			out.ReturnTo = refused(r.redirect)
 		}
-		return out, explained(h.finish(ctx, r.id, StateDenied))
+		return out, explained(h.finish(ctx, r.id, StateDenied, stateOpened))
 	case err != nil:
 		return out, s.appFailed(ctx, in, attempt, r.id, err)
 	}
@@ -140,13 +140,14 @@ func (s *Service) keepForApp(ctx context.Context, in Callback, r handOff, sessio
 }
 
 // appFailed ends the sign-in of an app that the member's server did not finish.
+// Once a browser has come back well, another one's failure is its own.
 func (s *Service) appFailed(ctx context.Context, in Callback, attempt *client.Attempt, id string, err error) error {
 	var ended *EndedError
 	if errors.Is(err, client.ErrUnknownState) || errors.Is(err, errDecided) || errors.As(err, &ended) {
 		return explain(err) // another callback's to report
 	}
 	s.note(ctx, in, attempt, session.KindSignInRefused, detail(err))
-	if ending := s.cfg.HandOffs.finish(context.WithoutCancel(ctx), id, StateFailed); ending != nil {
+	if ending := s.cfg.HandOffs.finish(context.WithoutCancel(ctx), id, StateFailed, stateOpened); ending != nil {
 		s.log.ErrorContext(ctx, "sign-in of an app not ended", "error", ending)
 	}
 	return explain(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -203,11 +204,11 @@ func (h *HandOffs) Confirm(ctx context.Context, c Collector, proof string) error
 const approved = `state = $1, approver_hash = NULL, proof_hash = NULL`
 
 // finish ends a sign-in that has not ended or begun to be delivered, and the
-// session that may wait for it.
-func (h *HandOffs) finish(ctx context.Context, id string, how HandOffState) error {
+// session that may wait for it. Only is the state that it must be in, if any.
+func (h *HandOffs) finish(ctx context.Context, id string, how HandOffState, only ...HandOffState) error {
 	var waiting string
 	err := h.change(ctx, id, func(r handOff, now time.Time) (string, []any, error) {
-		if r.at(now).over() || r.salt != nil {
+		if r.at(now).over() || r.salt != nil || len(only) > 0 && !slices.Contains(only, r.state) {
 			return "", nil, nil
 		}
 		waiting = r.session
