@@ -108,7 +108,7 @@ func (b *batch) inKeyOrder(k kind, changes map[recordName]change) []change {
 // list of all of them.
 func rowsPerStatement(engine store.Engine) int {
 	if engine == store.SQLite {
-		return 16
+		return 8
 	}
 	return 64
 }

@@ -46,7 +46,7 @@ type oracle struct {
 
 // foretell replays a story in its true order and says, line by line, what the
 // index is to hold.
-func foretell(w world, story []step) map[string]string {
+func foretell(w world, story []step, words []word) map[string]string {
 	o := &oracle{facts: map[string]fact{}, lines: map[string]string{}}
 	alive := map[string]bool{}
 	for _, s := range story {
@@ -63,6 +63,15 @@ func foretell(w world, story []step) map[string]string {
 		}
 	}
 	o.tell()
+	silent := map[string]bool{}
+	for _, v := range words {
+		silent[string(w.did(v.who))] = !v.active
+	}
+	for _, p := range o.present(PostCollection) {
+		if state, _ := o.state(p); state != "removed" && !silent[string(p.did)] && !silent[p.str("community")] {
+			o.lines["shown "+p.uri()] = "yes"
+		}
+	}
 	return o.lines
 }
 

@@ -15,20 +15,7 @@ import (
 // they were. Until then it is only hidden. It may be repeated and interrupted
 // at any time.
 func (x *Index) RemoveDeleted(ctx context.Context, grace time.Duration, limit int) (int, error) {
-	rows, err := x.db.Read().QueryContext(ctx, `
-		SELECT did FROM account
-		WHERE NOT active AND status = 'deleted' AND status_at < $1 AND (removed_at IS NULL OR removed_at < status_at)
-		ORDER BY status_at LIMIT $2`, store.Micros(x.now().Add(-grace)), limit)
-	if err != nil {
-		return 0, fmt.Errorf("list deleted accounts: %w", err)
-	}
-	var all []syntax.DID
-	err = each(rows, func() error {
-		var did syntax.DID
-		err := rows.Scan(&did)
-		all = append(all, did)
-		return err
-	})
+	all, err := x.deleted(ctx, store.Micros(x.now().Add(-grace)), limit)
 	if err != nil {
 		return 0, fmt.Errorf("list deleted accounts: %w", err)
 	}
@@ -38,6 +25,25 @@ func (x *Index) RemoveDeleted(ctx context.Context, grace time.Duration, limit in
 		}
 	}
 	return len(all), nil
+}
+
+// deleted lists accounts that were deleted before a time and whose content is
+// still here.
+func (x *Index) deleted(ctx context.Context, before int64, limit int) (all []syntax.DID, err error) {
+	rows, err := x.db.Read().QueryContext(ctx, `
+		SELECT did FROM account
+		WHERE NOT active AND status = 'deleted' AND status_at < $1 AND (removed_at IS NULL OR removed_at < status_at)
+		ORDER BY status_at LIMIT $2`, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	err = each(rows, func() error {
+		var did syntax.DID
+		err := rows.Scan(&did)
+		all = append(all, did)
+		return err
+	})
+	return all, err
 }
 
 // removeAccount deletes every record, as a commit of the repository at this
