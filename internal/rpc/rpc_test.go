@@ -181,6 +181,27 @@ func TestEveryProtocol(t *testing.T) {
 	}
 }
 
+// N1: gRPC needs HTTP/2, which TLS chooses by itself.
+func TestOverTLS(t *testing.T) {
+	t.Parallel()
+	s := newService(t, wide())
+	secure := httptest.NewUnstartedServer(s.Config.Handler)
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	for name, options := range protocols {
+		c := authv1connect.NewAuthServiceClient(secure.Client(), secure.URL, options...)
+		begun := must(c.InitiateLogin(t.Context(), connect.NewRequest(&authv1.InitiateLoginRequest{Identifier: "alice.example.com", AppName: "Reader"})))(t).Msg
+		ctx, hangUp := context.WithCancel(t.Context())
+		stream := must(c.AwaitLogin(ctx, connect.NewRequest(&authv1.AwaitLoginRequest{LoginId: begun.GetLoginId(), Secret: begun.GetSecret()})))(t)
+		if !stream.Receive() || stream.Msg().GetWaiting() == nil {
+			t.Errorf("%s: %v, %v", name, stream.Msg(), stream.Err())
+		}
+		hangUp()
+		_ = stream.Close()
+	}
+}
+
 // Errors have a code, a reason and a sentence, and nothing of the inside.
 func TestErrorsCanBeActedOn(t *testing.T) {
 	t.Parallel()
