@@ -57,7 +57,7 @@ type Limits struct {
 	// Frame is the largest frame that is read, in bytes; larger ones are
 	// passed over. Default 5 MiB, the network's own limit.
 	Frame int64
-	// BatchEvents and BatchWait end a batch, whichever comes first: 500, 25 ms.
+	// BatchEvents and BatchWait end a batch, whichever comes first: 2,000, 25 ms.
 	BatchEvents int
 	BatchWait   time.Duration
 	// Pending bounds the bytes of frames between socket and database: 32 MiB.
@@ -93,7 +93,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.Frame, 5<<20)
-	setDefault(&l.BatchEvents, 500)
+	setDefault(&l.BatchEvents, 2000)
 	setDefault(&l.BatchWait, 25*time.Millisecond)
 	setDefault(&l.Pending, 32<<20)
 	setDefault(&l.Silence, 5*time.Minute)

@@ -242,3 +242,79 @@ func readExport(ctx context.Context, in *Ingester, car []byte) (*snapshot, error
 	}
 	return in.readSnapshot(ctx, alice, root, b)
 }
+
+// BenchmarkProve measures verifying one commit on one core: reading its
+// blocks, the signature, the proof, in a repository of 1,000 records.
+func BenchmarkProve(b *testing.B) {
+	w := newWorld()
+	var seed []recordOp
+	for n := range 1000 {
+		seed = append(seed, recordOp{action: "create", path: postPath(key(n)), record: postRecord(commons, "a")})
+	}
+	w.commit(1, alice, rev(1), seed...)
+	e := w.event(2, alice, rev(2), recordOp{action: "create", path: postPath(key(2000)), record: postRecord(commons, "b")})
+	proof(e, postPath(key(2000)))
+	m := mustMode()
+	raw := frame(2, "#commit", body{e}).bytes
+	ev, err := decodeFrame(m, raw)
+	if err != nil {
+		b.Fatal(err)
+	}
+	in := &Ingester{decode: m, keys: newKeys(w, time.Now)}
+	in.keys.prefetch(b.Context(), map[syntax.DID]bool{alice: true})
+	h := head{did: alice, rev: rev(1)}
+	h.sig, _ = keyOf(alice).HashAndSign(h.unsigned())
+	b.Run("signature", func(b *testing.B) {
+		for b.Loop() {
+			if err := in.checkSignature(b.Context(), h); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("decode and prove", func(b *testing.B) {
+		b.SetBytes(int64(len(raw)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if ev, err = decodeFrame(m, raw); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := in.prove(b.Context(), alice, ev.commit); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// proof leaves of a commit's blocks what leads to one path, as hosts do.
+func proof(e *commitEvent, path string) {
+	all, _ := readCAR(e.Blocks)
+	at, _ := (&link{cid: lexCID(e.Commit)}).digest()
+	h, _ := parseHead(mustMode(), all[*at])
+	kept := [][]byte{all[*at]}
+	if c := e.Ops[0].Cid; c != nil {
+		d, _ := digestOf(lexCID(*c))
+		kept = append(kept, all[d])
+	}
+	var descend func(d *digest)
+	descend = func(d *digest) {
+		if d == nil {
+			return
+		}
+		kept = append(kept, all[*d])
+		n, _ := parseNode(all[*d])
+		next, previous := n.left, ""
+		for _, entry := range n.entries {
+			previous = previous[:entry.prefix] + string(entry.suffix)
+			if previous == path {
+				descend(next)
+			}
+			if previous > path {
+				break
+			}
+			next = entry.right
+		}
+		descend(next)
+	}
+	descend(&h.data)
+	e.Blocks = carOf(lexCID(e.Commit), kept...)
+}
