@@ -67,7 +67,7 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 		return nil, err
 	}
 	api, err := xrpc.New(xrpc.Config{
-		Sessions: m.sessions, Cookies: m.cookies, Apps: m.apps.sessions, Origins: origins,
+		Sessions: m.sessions, Cookies: m.cookies, Renewing: m.client, Apps: m.apps.sessions, Origins: origins,
 		Index: c.index, Cursors: c.cursors, Posts: c.posts, Writes: writes,
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package xrpc
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -16,12 +17,25 @@ type meView struct {
 
 // me answers GET /api/me (S26, S46): who is signed in; 401 with AuthRequired
 // when nobody is, and with SignInAgain when the account's session has ended.
-// Looking the cookie up slides the device's expiry.
-func (s *Server) me(w http.ResponseWriter, _ *http.Request, who caller) error {
+// Looking the cookie up slides the device's expiry, and a session that nears its
+// end is renewed in the background.
+func (s *Server) me(w http.ResponseWriter, r *http.Request, who caller) error {
 	if !who.account.Live {
 		return &session.SignInAgainError{DID: who.account.DID, Reason: who.account.Ended}
 	}
+	s.renewSoon(r.Context(), who.account.SessionID)
 	return write(w, meView{DID: who.account.DID, Handle: shown(who.account.Handle)})
+}
+
+// renewSoon starts what need not be waited for: a session that cannot be read
+// or renewed now is told apart by whoever uses it next.
+func (s *Server) renewSoon(ctx context.Context, id string) {
+	if s.cfg.Renewing == nil || id == "" {
+		return
+	}
+	if live, err := s.cfg.Renewing.Session(ctx, id); err == nil {
+		live.RefreshSoon(ctx)
+	}
 }
 
 // shown is the handle for views, which must have one.

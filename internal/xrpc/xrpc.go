@@ -4,6 +4,7 @@
 package xrpc
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/session"
+	"github.com/atoll-social/atoll/oauth/client"
 )
 
 // Prefix begins the path of every method.
@@ -24,6 +26,9 @@ const Prefix = "/xrpc/"
 type Config struct {
 	Sessions *session.Manager
 	Cookies  session.Cookies
+	// Renewing reads sessions so that they can be renewed in time; nil leaves
+	// that to whoever uses them next.
+	Renewing Renewing
 	// Apps knows the access tokens of apps; nil: there are none.
 	Apps *session.Apps
 	// Origins tells requests of our own pages from those of others.
@@ -33,6 +38,11 @@ type Config struct {
 	Posts   *post.Service
 	// Writes limits how much one account may write; nil means no limit.
 	Writes *httpserver.Limiter
+}
+
+// Renewing opens sessions with members' servers; client.Client does.
+type Renewing interface {
+	Session(ctx context.Context, id string) (*client.Session, error)
 }
 
 // Server answers API requests. It is safe for concurrent use.
