@@ -79,6 +79,10 @@ func (a *Ingest) Retry(ctx context.Context, w io.Writer, ids []int64) error {
 			ids = append(ids, l.ID)
 		}
 	}
+	if len(ids) == 0 {
+		_, err := fmt.Fprintln(w, "no dead letters")
+		return err
+	}
 	counts := map[ingest.Retried]int{}
 	for _, id := range ids {
 		result, err := a.Ingester.Retry(ctx, id)
