@@ -79,7 +79,7 @@ func (b *batch) unknown(dids []syntax.DID, loud map[syntax.DID]bool) []syntax.DI
 // readAccounts learns the ids of those accounts that have a row. It reports
 // whether one is due to be resolved, and lists those that were quiet so far.
 func (b *batch) readAccounts(ctx context.Context, dids []syntax.DID, loud map[syntax.DID]bool) (due bool, unasked []int64, err error) {
-	for part := range slices.Chunk(dids, 4*b.rows) {
+	for part := range slices.Chunk(dids, b.rows(1)) {
 		in, args := store.List(1, part)
 		rows, err := b.tx.QueryContext(ctx, `
 			SELECT did, id, resolve_due IS NOT NULL, resolve_due IS NULL AND resolved_at IS NULL
@@ -112,7 +112,7 @@ func (b *batch) readAccounts(ctx context.Context, dids []syntax.DID, loud map[sy
 // ask makes accounts due that were only known from what nobody sees.
 func (b *batch) ask(ctx context.Context, ids []int64) error {
 	slices.Sort(ids)
-	for part := range slices.Chunk(ids, b.rows) {
+	for part := range slices.Chunk(ids, b.rows(1)) {
 		in, args := store.List(2, part)
 		_, err := b.tx.ExecContext(ctx, `UPDATE account SET resolve_due = $1 WHERE id IN `+in, append([]any{b.now}, args...)...)
 		if err != nil {

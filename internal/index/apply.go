@@ -103,14 +103,24 @@ func (b *batch) inKeyOrder(k kind, changes map[recordName]change) []change {
 	return out
 }
 
-// rowsPerStatement is the most rows that one statement writes. PostgreSQL is
-// quicker with fewer round trips; SQLite looks each parameter's name up in a
-// list of all of them.
-func rowsPerStatement(engine store.Engine) int {
+// paramsPerStatement is about how many parameters one statement has.
+// PostgreSQL is quicker with fewer round trips; SQLite looks each parameter's
+// name up in a list of all of them.
+func paramsPerStatement(engine store.Engine) int {
 	if engine == store.SQLite {
-		return 8
+		return 96
 	}
-	return 64
+	return 512
+}
+
+// rows is the most rows of so many columns that one statement gets: a power of
+// two, as chunks wants it.
+func (b *batch) rows(columns int) int {
+	n := 1
+	for 2*n*columns <= b.params {
+		n *= 2
+	}
+	return n
 }
 
 // chunks cuts items into pieces whose lengths are powers of two, at most size,

@@ -21,8 +21,8 @@ type batch struct {
 	// known and texts are what all batches share.
 	known *known
 	texts *texts
-	// rows is the most that one statement writes.
-	rows int
+	// params is about how many parameters one statement has.
+	params int
 	// accounts has the row id of every account that the changes name.
 	accounts map[syntax.DID]int64
 	// items are the records that the changes refer to.
@@ -40,7 +40,7 @@ type batch struct {
 
 func newBatch(tx *store.Tx, x *Index) *batch {
 	return &batch{
-		tx: tx, now: store.Micros(x.now()), ids: x.ids, known: x.known, texts: x.texts, rows: rowsPerStatement(x.db.Engine()),
+		tx: tx, now: store.Micros(x.now()), ids: x.ids, known: x.known, texts: x.texts, params: paramsPerStatement(x.db.Engine()),
 		items: map[target]item{}, touched: map[int64]bool{}, moved: map[legacyKey]bool{},
 		people: map[int64]accountTally{}, posts: map[int64]*postDelta{}, talk: map[int64]commentTally{},
 	}
@@ -89,7 +89,7 @@ func (b *batch) settle(ctx context.Context) error {
 // probe looks keys up in chunks. The query begins after a table wanted, which
 // has the columns named and a row for each key.
 func (b *batch) probe(ctx context.Context, columns string, types []string, keys [][]any, query string, scan func(*sql.Rows) error) error {
-	for part := range chunks(keys, b.rows) {
+	for part := range chunks(keys, b.rows(len(types))) {
 		args := make([]any, 0, len(types)*len(part))
 		for _, key := range part {
 			args = append(args, key...)
@@ -107,7 +107,7 @@ func (b *batch) probe(ctx context.Context, columns string, types []string, keys 
 
 // upsert writes rows in chunks; the statement is head, the rows, tail.
 func (b *batch) upsert(ctx context.Context, head string, types []string, rows [][]any, tail string) error {
-	for part := range chunks(rows, b.rows) {
+	for part := range chunks(rows, b.rows(len(types))) {
 		args := make([]any, 0, len(types)*len(part))
 		for _, row := range part {
 			args = append(args, row...)

@@ -113,7 +113,7 @@ func (s sheet) apply(ctx context.Context, b *batch, changes []change) (int64, er
 	tail := ` ON CONFLICT (` + strings.Join(names[:s.keys], ", ") + `) DO UPDATE SET ` + strings.Join(set, ", ") +
 		` WHERE excluded.rev > ` + s.table + `.rev`
 	var applied int64
-	for part := range chunks(changes, b.rows) {
+	for part := range chunks(changes, b.rows(len(types))) {
 		args := make([]any, 0, len(part)*len(s.columns))
 		for _, ch := range part {
 			for _, c := range s.columns {
