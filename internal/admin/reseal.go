@@ -29,7 +29,7 @@ type Part struct {
 func Parts(sessions *session.Manager, keys *session.Keys, attempts *login.Attempts) []Part {
 	return []Part{
 		{"oauth_session", "sessions", sessions},
-		{"signing_key", "client keys", keys},
+		{"signing_key", "signing keys", keys},
 		{"login_attempt", "sign-ins under way", attempts},
 	}
 }

@@ -192,7 +192,7 @@ func TestResealCommand(t *testing.T) {
 	s.says(s.run(1, "keys", "reseal"), "give that key in secret_key")
 	write(newer, older)
 	s.says(s.run(0, "keys", "list"), "needed by 5 values") // three of the session, a client key, the check
-	s.says(s.run(0, "keys", "reseal"), "sessions: 1 sealed anew", "client keys: 1 sealed anew", "can be removed")
+	s.says(s.run(0, "keys", "reseal"), "sessions: 1 sealed anew", "signing keys: 1 sealed anew", "can be removed")
 	s.says(s.run(0, "keys", "list"), "opens only", "needed by 0 values")
 	s.says(s.run(1, "keys", "reseal"), "already")
 	write(newer)

@@ -150,7 +150,7 @@ func TestTheMasterKeyRotates(t *testing.T) {
 	hangup("secret_key not read again") // it opens nothing: the server goes on with what it has
 	write(newer, older)
 	hangup("secret_key read again")
-	if out, code := inst.command("keys", "reseal"); code != 0 || !strings.Contains(out, "sessions: 1 sealed anew") || !strings.Contains(out, "client keys: 1 sealed anew") {
+	if out, code := inst.command("keys", "reseal"); code != 0 || !strings.Contains(out, "sessions: 1 sealed anew") || !strings.Contains(out, "signing keys: 2 sealed anew") {
 		t.Errorf("reseal: code %d\n%s", code, out)
 	}
 	ring, err := keyring.Parse(older)
