@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -162,20 +164,13 @@ func (in *Ingester) Retry(ctx context.Context, id int64) (result Retried, err er
 }
 
 func (in *Ingester) retry(ctx context.Context, tx *store.Tx, id int64) (Retried, error) {
-	rows, err := tx.QueryContext(ctx, `DELETE FROM ingest_dead WHERE id = $1 RETURNING payload`, id)
+	var payload []byte
+	err := tx.QueryRowContext(ctx, `DELETE FROM ingest_dead WHERE id = $1 RETURNING payload`, id).Scan(&payload)
+	if errors.Is(err, sql.ErrNoRows) {
+		return RetryAbsent, nil
+	}
 	if err != nil {
 		return "", fmt.Errorf("take dead letter %d: %w", id, err)
-	}
-	var payload []byte
-	found := rows.Next()
-	if found {
-		err = rows.Scan(&payload)
-	}
-	if closeErr := rows.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil || !found {
-		return RetryAbsent, err
 	}
 	u, err := decodeLetter(payload)
 	if err != nil {

@@ -151,7 +151,7 @@ func treeRoot(items []item) (digest, error) {
 func buildNode(items []item, level int) (*digest, error) {
 	switch {
 	case len(items) == 0:
-		return nil, nil
+		return nil, nil //nolint:nilnil // documented: no node
 	case len(items) == 1 && items[0].key == "" && items[0].level == level:
 		return &items[0].value, nil
 	}

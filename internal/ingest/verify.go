@@ -228,10 +228,10 @@ func (o opBody) check() error {
 	return nil
 }
 
-// digest is the block that an optional link names.
+// digest is the block that an optional link names, nil when there is no link.
 func (l *link) digest() (*digest, error) {
 	if l == nil {
-		return nil, nil
+		return nil, nil //nolint:nilnil // documented: no link
 	}
 	d, ok := digestOf(l.cid)
 	if !ok {
