@@ -30,6 +30,7 @@ func (x *Index) RemoveDeleted(ctx context.Context, grace time.Duration, limit in
 // deleted lists accounts that were deleted before a time and whose content is
 // still here.
 func (x *Index) deleted(ctx context.Context, before int64, limit int) (all []syntax.DID, err error) {
+	//nolint:sqlclosecheck // each closes the rows
 	rows, err := x.db.Read().QueryContext(ctx, `
 		SELECT did FROM account
 		WHERE NOT active AND status = 'deleted' AND status_at < $1 AND (removed_at IS NULL OR removed_at < status_at)

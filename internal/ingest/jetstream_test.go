@@ -311,7 +311,7 @@ func TestJetstream2Errors(t *testing.T) {
 		h.emit(jetEvent{seq: 91, micros: jetTime(91), v2: `{"$type":"error","error":"ConsumerTooSlow","message":"far behind"}`})
 		await(t, "another connection", func() bool { return len(h.queries()) >= 4 })
 		h.mu.Lock()
-		h.events = h.events[:1] // a host says so once
+		h.events = slices.Clip(h.events[:1]) // a host says so once; what is being sent stays
 		h.mu.Unlock()
 		h.emit(jetPost(92, alice, 3, "c"))
 		await(t, "the next post", func() bool { return len(r.shown(t)) == 3 })
