@@ -12,6 +12,7 @@ import (
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/ingest"
 	"github.com/atoll-social/atoll/internal/login"
 	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/session"
@@ -28,6 +29,8 @@ type instance struct {
 	ready     *httpserver.Readiness
 	workers   []worker
 	serving   []worker // end when the listeners begin to
+
+	subscribers []ingest.Subscriber // of changes of accounts
 }
 
 // work adds a part that runs until the stop.
@@ -202,6 +205,10 @@ func (d *Daemon) serving(ctx context.Context, i *instance) (http.Handler, string
 		return nil, "", err
 	}
 	if err := d.writing(i, m, c); err != nil {
+		return nil, "", err
+	}
+	i.onAccount(followAccounts(m.sessions))
+	if err := d.tell(i, c); err != nil {
 		return nil, "", err
 	}
 	if d.settings.PublicURL != "" {

@@ -184,11 +184,12 @@ func (x *Index) applyAccount(ctx context.Context, tx *store.Tx, e AccountEvent) 
 	}
 	// At the same moment the word that hides counts, whichever comes first.
 	return affected(tx.ExecContext(ctx, `
-		UPDATE account SET active = $1, status = CAST($2 AS TEXT), status_at = $3
+		UPDATE account SET active = $1, status = CAST($2 AS TEXT), status_at = $3,
+		    news_at = `+newsWhere(`active <> CAST($1 AS BOOLEAN) OR COALESCE(status, '') <> COALESCE(CAST($2 AS TEXT), '')`, "CAST($6 AS BIGINT)")+`
 		WHERE did = $4
 		  AND (status_at < $3 OR (status_at = $3 AND active AND NOT CAST($1 AS BOOLEAN)))
 		  AND (pds IS NULL OR CAST($5 AS TEXT) = '' OR pds = $5)`,
-		e.Status.Active, e.Status.reason(), x.clamp(e.Status.At), e.DID, e.Status.Host))
+		e.Status.Active, e.Status.reason(), x.clamp(e.Status.At), e.DID, e.Status.Host, store.Micros(x.now())))
 }
 
 // reason is what is stored: the status of an active account is NULL.
@@ -308,7 +309,9 @@ func (x *Index) Identify(ctx context.Context, tx *store.Tx, id Identity) error {
 		verified = now
 	}
 	_, err = tx.ExecContext(ctx, `
-		UPDATE account SET pds = CAST($1 AS TEXT), resolved_at = $2,
+		UPDATE account SET pds = CAST($1 AS TEXT), resolved_at = CAST($2 AS BIGINT),
+		    news_at = `+newsWhere(`resolved_at IS NULL OR handle IS NULL OR COALESCE(pds, '') <> COALESCE(CAST($1 AS TEXT), '')
+		        OR NOT CAST($3 AS BOOLEAN) AND COALESCE(handle, '') <> COALESCE(CAST($4 AS TEXT), '')`, "CAST($2 AS BIGINT)")+`,
 		    handle = CASE WHEN CAST($3 AS BOOLEAN) THEN handle ELSE CAST($4 AS TEXT) END,
 		    verified_at = CASE WHEN CAST($3 AS BOOLEAN) THEN verified_at ELSE CAST($5 AS BIGINT) END
 		WHERE did = $6`, orNull(id.PDS), now, id.Unchecked, handle, verified, id.DID)
