@@ -29,7 +29,7 @@ var layers = []struct {
 	{"storage", []string{"store"}},
 	{"network", []string{"identity", "pds"}},
 	{"machinery", []string{"session", "login", "agent", "index", "ingest"}},
-	{"domain", []string{"post"}},
+	{"domain", []string{"record", "community", "post"}},
 	{"surfaces", []string{"xrpc", "web", "rpc"}},
 	{"assembly", []string{"config", "doctor", "daemon", "admin", "appclient", "cli"}},
 }
@@ -41,6 +41,9 @@ var edges = map[[2]string]string{
 	{"login", "session"}:        "a proven identity becomes a session of the device",
 	{"agent", "session"}:        "a member's writes go through their OAuth session",
 	{"ingest", "index"}:         "events are applied by the same function as writes",
+	{"community", "record"}:     "what communities and members decide is written by one way",
+	{"post", "community"}:       "a post names its community in every form that communities have",
+	{"post", "record"}:          "posts are written by the same way as everything",
 	{"daemon", "config"}:        "the settings say what is assembled",
 	{"cli", "config"}:           "arguments and environment become settings",
 	{"cli", "daemon"}:           "serve",

@@ -15,6 +15,7 @@ import (
 	"github.com/atoll-social/atoll/internal/ingest"
 	"github.com/atoll-social/atoll/internal/login"
 	"github.com/atoll-social/atoll/internal/post"
+	"github.com/atoll-social/atoll/internal/record"
 	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/oauth/client"
 )
@@ -148,7 +149,7 @@ func (d *Daemon) content(i *instance) (*content, error) {
 	return &content{index: ix, cursors: cursors}, nil
 }
 
-// writing is how members write posts.
+// writing is how members write: posts, and what stands behind every write.
 func (d *Daemon) writing(i *instance, m *members, c *content) error {
 	agents, err := agent.New(agent.Config{
 		DB: i.DB, Open: agent.OAuth(m.client), Directory: i.directory, HTTP: i.calls, Logger: d.cfg.Logger, Now: d.cfg.Now,
@@ -156,9 +157,17 @@ func (d *Daemon) writing(i *instance, m *members, c *content) error {
 	if err != nil {
 		return err
 	}
-	c.posts, err = post.New(post.Config{
+	records, err := record.New(record.Config{
 		DB: i.DB, Index: c.index, Agent: agents, Directory: i.directory, Logger: d.cfg.Logger,
 	})
+	if err != nil {
+		return err
+	}
+	names, err := d.names(i, c)
+	if err != nil {
+		return err
+	}
+	c.posts, err = post.New(post.Config{Keys: agents, Records: records, Communities: names})
 	return err
 }
 

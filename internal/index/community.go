@@ -95,6 +95,17 @@ func (x *Index) Community(ctx context.Context, did syntax.DID) (c Community, ok 
 	return c, ok, err
 }
 
+// CommunityAt finds the community of this name that an instance hosts, which has
+// been verified. Of several the one known longest counts.
+func (x *Index) CommunityAt(ctx context.Context, instance syntax.DID, name string) (a Account, ok bool, err error) {
+	ok, err = found(x.db.Read().QueryRowContext(ctx, `
+		SELECT a.did, a.handle FROM community m JOIN account a ON a.id = m.account_id
+		WHERE m.hosted_by = $1 AND m.name = $2 AND m.host_ok AND a.active AND m.record IS NOT NULL
+		  AND substr(a.handle, 1, length(CAST($2 AS TEXT)) + 1) = CAST($2 AS TEXT) || '.'
+		ORDER BY m.account_id LIMIT 1`, instance, name).Scan(&a.DID, &a.Handle))
+	return a, ok, err
+}
+
 // HostClaim is what a community says about the server that holds its
 // credentials, to be verified (H7): whether that domain owns its handle.
 type HostClaim struct {

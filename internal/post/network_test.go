@@ -13,11 +13,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/egress"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/ingest"
 	"github.com/atoll-social/atoll/internal/pds"
+	"github.com/atoll-social/atoll/internal/record"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
 	"github.com/atoll-social/atoll/oauth/client"
@@ -95,7 +97,15 @@ func (w *world) service(t *testing.T, open agent.Opener) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{DB: w.db, Index: w.index, Agent: a, Directory: w.directory, Logger: slog.New(slog.DiscardHandler)})
+	records, err := record.New(record.Config{DB: w.db, Index: w.index, Agent: a, Directory: w.directory, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := community.NewResolver(community.ResolverConfig{Index: w.index, Directory: w.directory, HTTP: w.fetch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{Keys: a, Records: records, Communities: names})
 	if err != nil {
 		t.Fatal(err)
 	}

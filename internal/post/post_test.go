@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -14,9 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/record"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
 )
@@ -80,13 +83,21 @@ func written(did syntax.DID, w agent.Write) agent.Done {
 	return agent.Done{URI: syntax.ATURI(fmt.Sprintf("at://%s/%s/%s", did, w.Collection, w.RKey)), CID: cid, Rev: syntax.NewTIDNow(1)}
 }
 
-func newService(t *testing.T, db *store.DB, a Agent, dir Directory) (*Service, *index.Index) {
+func newService(t *testing.T, db *store.DB, d *desk, dir record.Directory) (*Service, *index.Index) {
 	t.Helper()
 	x, err := index.New(index.Config{DB: db})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{DB: db, Index: x, Agent: a, Directory: dir, Logger: slog.New(slog.DiscardHandler)})
+	records, err := record.New(record.Config{DB: db, Index: x, Agent: d, Directory: dir, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := community.NewResolver(community.ResolverConfig{Index: x, Directory: dir, HTTP: http.DefaultClient})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{Keys: d, Records: records, Communities: names})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +232,7 @@ func TestBadInput(t *testing.T) {
 			if !errors.As(err, &f) || f.Code != tt.code || f.Public == "" {
 				t.Errorf("got %v, want %s", err, tt.code)
 			}
-			if got, want := errors.Is(err, ErrCommunity), strings.Contains(tt.name, "community"); got != want {
+			if got, want := errors.Is(err, community.ErrCommunity), strings.Contains(tt.name, "community"); got != want {
 				t.Errorf("%v is about the community: %t, want %t", err, got, want)
 			}
 			if len(d.done) > 0 {

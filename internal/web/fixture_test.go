@@ -15,6 +15,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/index"
@@ -22,6 +23,7 @@ import (
 	"github.com/atoll-social/atoll/internal/login"
 	"github.com/atoll-social/atoll/internal/pds"
 	"github.com/atoll-social/atoll/internal/post"
+	"github.com/atoll-social/atoll/internal/record"
 	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
@@ -116,7 +118,12 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 		DB: db, Directory: directory{}, HTTP: http.DefaultClient, Logger: slog.New(slog.DiscardHandler), Now: now,
 		Open: func(context.Context, agent.Actor) (pds.Doer, error) { return nil, client.ErrNotFound },
 	}))(t)}
-	posts := ok(post.New(post.Config{DB: db, Index: s.index, Agent: s.pds, Directory: directory{}, Logger: slog.New(slog.DiscardHandler)}))(t)
+	posts := ok(post.New(post.Config{
+		Keys: s.pds,
+		Records: ok(record.New(record.Config{DB: db, Index: s.index, Agent: s.pds, Directory: directory{},
+			Logger: slog.New(slog.DiscardHandler)}))(t),
+		Communities: ok(community.NewResolver(community.ResolverConfig{Index: s.index, Directory: directory{}, HTTP: http.DefaultClient}))(t),
+	}))(t)
 	cfg := Config{
 		Sessions: s.sessions, SignIn: s.servers, Posts: posts, Origin: testOrigin, Index: s.index, Now: now, Listening: true, Client: testClient(t),
 		Cookies: ok(session.NewCookies(testOrigin, 0))(t),

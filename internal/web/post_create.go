@@ -12,6 +12,7 @@ import (
 	"github.com/rivo/uniseg"
 
 	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/session"
@@ -133,7 +134,7 @@ func (p *postForm) fieldOf(err error, f *fault.Error) *field {
 	switch {
 	case !mistake:
 		return nil
-	case errors.Is(err, post.ErrCommunity):
+	case errors.Is(err, community.ErrCommunity):
 		return &p.Community
 	case f.Code == "ContentTooLong" && counted(&p.Title, titleCharacters):
 		return &p.Title

@@ -17,11 +17,13 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/post"
+	"github.com/atoll-social/atoll/internal/record"
 	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
@@ -100,6 +102,8 @@ func newAPI(t *testing.T, change ...func(*Config)) *api {
 	a := &api{t: t, db: db, index: must(index.New(index.Config{DB: db}))(t)}
 	a.desk = &desk{Agent: must(agent.New(agent.Config{DB: db, Directory: people{}, HTTP: http.DefaultClient, Logger: quiet,
 		Open: agent.OAuth(nil)}))(t)}
+	records := must(record.New(record.Config{DB: db, Index: a.index, Agent: a.desk, Directory: people{}, Logger: quiet}))(t)
+	names := must(community.NewResolver(community.ResolverConfig{Index: a.index, Directory: people{}, HTTP: http.DefaultClient}))(t)
 	ring := must(keyring.Parse(must(keyring.Generate())(t)))(t)
 	cfg := Config{
 		Sessions: must(session.New(session.Config{DB: db, Ring: ring, Logger: quiet}))(t),
@@ -107,7 +111,7 @@ func newAPI(t *testing.T, change ...func(*Config)) *api {
 		Origins:  must(httpserver.NewOrigins(origin))(t),
 		Index:    a.index,
 		Cursors:  must(index.NewCursors(make([]byte, 32)))(t),
-		Posts:    must(post.New(post.Config{DB: db, Index: a.index, Agent: a.desk, Directory: people{}, Logger: quiet}))(t),
+		Posts:    must(post.New(post.Config{Keys: a.desk, Records: records, Communities: names}))(t),
 	}
 	for _, f := range change {
 		f(&cfg)
