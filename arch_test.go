@@ -29,7 +29,7 @@ var layers = []struct {
 	{"storage", []string{"store"}},
 	{"network", []string{"identity", "pds"}},
 	{"machinery", []string{"session", "login", "agent", "index", "ingest"}},
-	{"domain", []string{"record", "community", "post"}},
+	{"domain", []string{"media", "record", "community", "post"}},
 	{"surfaces", []string{"xrpc", "web", "rpc"}},
 	{"assembly", []string{"config", "doctor", "daemon", "admin", "appclient", "cli"}},
 }
@@ -44,6 +44,8 @@ var edges = map[[2]string]string{
 	{"community", "record"}:     "what communities and members decide is written by one way",
 	{"post", "community"}:       "a post names its community in every form that communities have",
 	{"post", "record"}:          "posts are written by the same way as everything",
+	{"post", "media"}:           "what members upload is checked and stripped first",
+	{"community", "media"}:      "a community's pictures are checked and stripped first",
 	{"daemon", "config"}:        "the settings say what is assembled",
 	{"cli", "config"}:           "arguments and environment become settings",
 	{"cli", "daemon"}:           "serve",
