@@ -1,7 +1,7 @@
-// Package agent writes to a member's repository at the member's own server, in
-// the member's name, so that nothing is written twice: the record key is chosen
-// before the first attempt, and an unclear answer is settled by reading the
-// record back.
+// Package agent writes to an account's repository at the account's own server, in
+// its name and by whatever way there is, so that nothing is written twice: the
+// record key is chosen before the first attempt, and an unclear answer is settled
+// by reading the record back.
 package agent
 
 import (
@@ -15,6 +15,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/pds"
+	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/oauth/client"
 )
@@ -22,8 +23,13 @@ import (
 // Actor is on whose behalf something is done, and by which of their sessions.
 type Actor struct {
 	DID syntax.DID
-	// SessionID names an OAuth session of that account.
+	// SessionID names an OAuth session of that account. Empty for work without a
+	// browser, which takes the newest live session with the scopes it needs, and
+	// for accounts that Atoll hosts.
 	SessionID string
+	// Queued says that whoever asked has gone: when the session is over, another
+	// live one of the account may stand in for it.
+	Queued bool
 }
 
 // Directory finds the server of an account; identity.Directory does.
@@ -52,12 +58,28 @@ func OAuth(c *client.Client) Opener {
 	}
 }
 
+// Sessions lists the OAuth sessions of members, newest sign-in first;
+// session.Manager does.
+type Sessions interface {
+	List(ctx context.Context, q session.Query) (all []session.Info, more bool, err error)
+}
+
+// Hosted knows the accounts that Atoll hosts. Doer sends requests with that
+// account's own credential; hosted is false for everybody else's account.
+type Hosted interface {
+	Doer(ctx context.Context, did syntax.DID) (d pds.Doer, hosted bool, err error)
+}
+
 // Config is what an Agent needs.
 type Config struct {
 	// DB holds the table agent_write_key.
 	DB        *store.DB
 	Open      Opener
 	Directory Directory
+	// Sessions are for actors that name none; nil: they have to.
+	Sessions Sessions
+	// Hosted are the accounts that Atoll hosts; nil: none.
+	Hosted Hosted
 	// HTTP reads what is public, without anybody's name: a guarded client with
 	// limits on time and size.
 	HTTP   pds.Doer

@@ -2,12 +2,7 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atdata"
@@ -16,9 +11,7 @@ import (
 	"github.com/multiformats/go-multihash"
 
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/pds"
-	"github.com/atoll-social/atoll/oauth/client"
 )
 
 const (
@@ -56,8 +49,7 @@ func (a *Agent) Create(ctx context.Context, actor Actor, w Write) (Done, error) 
 	place := pds.Place{Repo: actor.DID, Collection: w.Collection, RKey: w.RKey}
 	done, err := a.create(context.WithoutCancel(ctx), actor, place, w.Record)
 	if err != nil {
-		scope := "repo:" + w.Collection.String() + "?action=create"
-		return Done{}, fmt.Errorf("create %s: %w", place.URI(), a.explain(err, scope))
+		return Done{}, fmt.Errorf("create %s: %w", place.URI(), a.explain(err, scope(w.Collection, pds.Create)))
 	}
 	return done, nil
 }
@@ -67,21 +59,12 @@ func (a *Agent) create(ctx context.Context, actor Actor, place pds.Place, record
 	if err != nil {
 		return Done{}, err
 	}
-	writing, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	origin, err := a.host(writing, actor.DID)
-	if err != nil {
-		return Done{}, err
-	}
-	session, err := a.cfg.Open(writing, actor)
-	if err != nil {
-		return Done{}, err
-	}
-	server, err := pds.New(pds.Config{Origin: origin, HTTP: session, Now: a.cfg.Now})
-	if err != nil {
-		return Done{}, err
-	}
-	written, err := server.CreateRecord(writing, pds.CreateRecord{Place: place, Record: record})
+	var written *pds.Written
+	origin, err := a.attempt(ctx, actor, scope(place.Collection, pds.Create), func(ctx context.Context, server *pds.Client) error {
+		var err error
+		written, err = server.CreateRecord(ctx, pds.CreateRecord{Place: place, Record: record})
+		return err
+	})
 	if err == nil {
 		return exact(Done{URI: written.URI, CID: written.CID, Rev: written.Rev}, want), nil
 	}
@@ -89,27 +72,6 @@ func (a *Agent) create(ctx context.Context, actor Actor, place pds.Place, record
 		return Done{}, err
 	}
 	return a.settle(ctx, origin, place, want, err)
-}
-
-// host finds the account's server.
-func (a *Agent) host(ctx context.Context, did syntax.DID) (string, error) {
-	ident, err := a.cfg.Directory.LookupDID(ctx, did)
-	if err != nil {
-		return "", identityError(err)
-	}
-	origin, err := a.cfg.Directory.PDS(ident)
-	if err != nil {
-		return "", identityError(err)
-	}
-	return origin, nil
-}
-
-// identityError keeps passing trouble for explain, and the sentence otherwise.
-func identityError(err error) error {
-	if errors.Is(err, identity.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return &Error{Kind: Refused, public: identity.Fault(err)}
 }
 
 // exact forgets the revision of a record that is not what was sent: it must
@@ -121,74 +83,18 @@ func exact(d Done, want syntax.CID) Done {
 	return d
 }
 
-// maybeWritten reports that the record may be there in spite of err. Servers
-// also refuse a key that is in use, each in its own words.
-func maybeWritten(err error) bool {
-	var refused *pds.Error
-	if errors.As(err, &refused) {
-		switch {
-		case refused.Limited(), refused.Status == http.StatusUnauthorized, refused.Status == http.StatusForbidden:
-			return false
-		}
-		return true
-	}
-	if errors.Is(err, client.ErrNotRefreshed) || errors.Is(err, client.ErrEnded) {
-		return false // there were no tokens to send it with
-	}
-	return pds.Unclear(err)
-}
-
-// settle reads back what may have been written. cause is why that is unclear.
+// settle reads back what may have been created. cause is why that is unclear.
 func (a *Agent) settle(ctx context.Context, origin string, place pds.Place, want syntax.CID, cause error) (Done, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	server, err := pds.New(pds.Config{Origin: origin, HTTP: a.cfg.HTTP, Now: a.cfg.Now})
-	if err != nil {
-		return Done{}, err
-	}
-	// The revision first: whatever is read afterwards is at least as new, so
-	// it is never taken for newer than it is.
-	rev := a.latestRev(ctx, origin, place.Repo)
-	found, err := server.GetRecord(ctx, place)
+	there, err := a.look(ctx, origin, place, cause)
 	switch {
-	case errors.Is(err, pds.ErrRecordNotFound):
-		return Done{}, cause
 	case err != nil:
-		a.log.WarnContext(ctx, "unclear whether a record was written", "record", place.URI(), "error", err)
-		// Decided here: cause may be a refusal, which explain would go by,
-		// although a key that is in use is refused as well.
-		return Done{}, unreachable(fmt.Errorf("read back: %w", errors.Join(err, cause)))
-	case found.CID != want:
+		return Done{}, err
+	case there.cid == "":
+		return Done{}, cause
+	case there.cid != want:
 		return Done{}, taken(place)
 	}
-	a.log.InfoContext(ctx, "record was written although the answer was lost", "record", place.URI(), "cause", cause)
-	return Done{URI: found.URI, CID: found.CID, Rev: rev}, nil
-}
-
-// latestRev asks for the repository's revision
-// (com.atproto.sync.getLatestCommit). It is empty when there is no answer.
-func (a *Agent) latestRev(ctx context.Context, origin string, did syntax.DID) syntax.TID {
-	address := origin + "/xrpc/com.atproto.sync.getLatestCommit?did=" + url.QueryEscape(did.String())
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return ""
-	}
-	res, err := a.cfg.HTTP.Do(req)
-	if err != nil {
-		return ""
-	}
-	defer res.Body.Close()
-	var said struct {
-		Rev string `json:"rev"`
-	}
-	if res.StatusCode != http.StatusOK || json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(&said) != nil {
-		return ""
-	}
-	rev, err := syntax.ParseTID(said.Rev)
-	if err != nil {
-		return ""
-	}
-	return rev
+	return a.foundDone(ctx, place, there, cause), nil
 }
 
 // RecordCID computes a record's CID (AT Protocol data model: DAG-CBOR,

@@ -35,10 +35,6 @@ func TestCreate(t *testing.T) {
 // answer, the record is there once in the end, and the agent says so.
 func TestUnclearAnswers(t *testing.T) {
 	t.Parallel()
-	html := func(w http.ResponseWriter) {
-		w.Header().Set("Content-Type", "text/html")
-		_, _ = w.Write([]byte("<html>all is well"))
-	}
 	tests := []struct {
 		name    string
 		spoil   func(w http.ResponseWriter) (write bool)
@@ -47,14 +43,14 @@ func TestUnclearAnswers(t *testing.T) {
 	}{
 		{"written, connection lost", func(w http.ResponseWriter) bool { cut(w); return true }, true, 0},
 		{"written, 502", func(w http.ResponseWriter) bool { refuse(w, 502, "", ""); return true }, true, 0},
-		{"written, HTML", func(w http.ResponseWriter) bool { html(w); return true }, true, 0},
+		{"written, HTML", func(w http.ResponseWriter) bool { page(w); return true }, true, 0},
 		{"written, another record's answer", func(w http.ResponseWriter) bool {
 			reply(w, map[string]any{"uri": "at://did:plc:x/a.b.c/d", "cid": "x"})
 			return true
 		}, true, 0},
 		{"not written, connection lost", func(w http.ResponseWriter) bool { cut(w); return false }, false, Unreachable},
 		{"not written, 500", func(w http.ResponseWriter) bool { refuse(w, 500, "InternalServerError", "x"); return false }, false, Unreachable},
-		{"not written, HTML", func(w http.ResponseWriter) bool { html(w); return false }, false, Unreachable},
+		{"not written, HTML", func(w http.ResponseWriter) bool { page(w); return false }, false, Unreachable},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -82,12 +78,17 @@ func TestUnclearAnswers(t *testing.T) {
 	}
 }
 
-func kindOf(err error) Kind {
+func asError(err error) (*Error, bool) {
 	var e *Error
-	if !errors.As(err, &e) {
-		return 0
+	ok := errors.As(err, &e)
+	return e, ok
+}
+
+func kindOf(err error) Kind {
+	if e, ok := asError(err); ok {
+		return e.Kind
 	}
-	return e.Kind
+	return 0
 }
 
 // TestNobodyCanTell holds that a server which does not let us read back leaves

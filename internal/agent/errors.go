@@ -25,9 +25,10 @@ const (
 	Unreachable                 // the member's server does not answer; the same request may be made again
 	Refused                     // the member's server says no, in its own words
 	Taken                       // another record is there under the key
+	Stale                       // the record has changed, or is gone, since it was read
 )
 
-var kindNames = [...]string{"", "needs sign-in", "needs scope", "rate limited", "unreachable", "refused", "taken"}
+var kindNames = [...]string{"", "needs sign-in", "needs scope", "rate limited", "unreachable", "refused", "taken", "stale"}
 
 // String returns the kind's name as it appears in logs.
 func (k Kind) String() string {
@@ -55,9 +56,9 @@ func (e *Error) Error() string { return e.Kind.String() + ": " + e.public.Error(
 // Unwrap returns what a person may be shown; the cause is inside that.
 func (e *Error) Unwrap() error { return e.public }
 
-// explain gives err its kind. scope is what the call takes, for servers that
+// explain gives err its kind. scopes are what the call takes, for servers that
 // do not name what is missing. Errors of our own keep no kind.
-func (a *Agent) explain(err error, scope string) error {
+func (a *Agent) explain(err error, scopes ...string) error {
 	var known *Error
 	var refused *pds.Error
 	var access *client.AccessError
@@ -71,7 +72,6 @@ func (a *Agent) explain(err error, scope string) error {
 		return &Error{Kind: NeedsSignIn, public: fault.Wrap(fault.Unauthenticated, err,
 			"Your account has moved to another server. Sign in again to go on.").WithCode("SignInAgain")}
 	case errors.Is(err, client.ErrMissingScope):
-		scopes := []string{scope}
 		if errors.As(err, &access) && !access.Missing.IsEmpty() {
 			scopes = access.Missing.List()
 		}
@@ -132,4 +132,9 @@ func (a *Agent) limited(err error, refused *pds.Error) error {
 func taken(place pds.Place) error {
 	return &Error{Kind: Taken, public: fault.Wrap(fault.Conflict, fmt.Errorf("another record is at %s", place.URI()),
 		"Something else was written under this key before. Begin anew.").WithCode("Conflict")}
+}
+
+func stale(place pds.Place, cause error) error {
+	return &Error{Kind: Stale, public: fault.Wrap(fault.Conflict, fmt.Errorf("%s has changed: %w", place.URI(), cause),
+		"This was changed elsewhere in the meantime. Look at it again, and then decide.").WithCode("InvalidSwap")}
 }

@@ -152,7 +152,7 @@ func (d *Daemon) content(i *instance) (*content, error) {
 // writing is how members write: posts, and what stands behind every write.
 func (d *Daemon) writing(i *instance, m *members, c *content) error {
 	agents, err := agent.New(agent.Config{
-		DB: i.DB, Open: agent.OAuth(m.client), Directory: i.directory, HTTP: i.calls, Logger: d.cfg.Logger, Now: d.cfg.Now,
+		DB: i.DB, Open: agent.OAuth(m.client), Sessions: m.sessions, Directory: i.directory, HTTP: i.calls, Logger: d.cfg.Logger, Now: d.cfg.Now,
 	})
 	if err != nil {
 		return err

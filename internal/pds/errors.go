@@ -31,6 +31,9 @@ var (
 	ErrBadAnswer = errors.New("PDS gave an unusable answer")
 	// ErrRecordNotFound matches an *Error that says there is no such record.
 	ErrRecordNotFound = errors.New("record not found")
+	// ErrSwap matches an *Error that says that the record was not in the state
+	// that the write depended on.
+	ErrSwap = errors.New("record has changed meanwhile")
 )
 
 // Error is an answer with which the server refuses a call (AT Protocol XRPC
@@ -55,9 +58,10 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Is makes the error match ErrRecordNotFound by the server's name for it.
+// Is makes the error match ErrRecordNotFound and ErrSwap by the server's names
+// for them.
 func (e *Error) Is(target error) bool {
-	return target == ErrRecordNotFound && e.Name == "RecordNotFound"
+	return target == ErrRecordNotFound && e.Name == "RecordNotFound" || target == ErrSwap && e.Name == "InvalidSwap"
 }
 
 // Limited reports that the server wants fewer requests.

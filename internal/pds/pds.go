@@ -110,11 +110,16 @@ func (c *Client) procedure(ctx context.Context, method syntax.NSID, in, out any)
 	if err != nil {
 		return fmt.Errorf("call %s at %s: encode: %w", method, c.origin, err)
 	}
+	return c.send(ctx, method, "application/json", body, out)
+}
+
+// send is procedure for a body of any kind.
+func (c *Client) send(ctx context.Context, method syntax.NSID, kind string, body []byte, out any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.origin+"/xrpc/"+method.String(), bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("call %s at %s: %w", method, c.origin, err)
 	}
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", kind)
 	return c.call(req, method, out)
 }
 

@@ -50,8 +50,8 @@ type Written struct {
 // Errors: *Error, ErrUnreachable, ErrBadAnswer, and those of the Doer.
 func (c *Client) CreateRecord(ctx context.Context, create CreateRecord) (*Written, error) {
 	const method = syntax.NSID("com.atproto.repo.createRecord")
-	if create.Repo == "" || create.Collection == "" || create.RKey == "" {
-		return nil, fmt.Errorf("call %s: repository, collection and key must be given", method)
+	if err := create.Place.check(); err != nil {
+		return nil, fmt.Errorf("call %s: %w", method, err)
 	}
 	in := struct {
 		Repo       syntax.DID       `json:"repo"`
@@ -60,25 +60,13 @@ func (c *Client) CreateRecord(ctx context.Context, create CreateRecord) (*Writte
 		Validate   *bool            `json:"validate,omitempty"`
 		Record     any              `json:"record"`
 	}{create.Repo, create.Collection, create.RKey, create.Validate, create.Record}
-	var out struct {
-		URI    string `json:"uri"`
-		CID    string `json:"cid"`
-		Commit *struct {
-			Rev string `json:"rev"`
-		} `json:"commit"`
-	}
+	var out writtenAnswer
 	if err := c.procedure(ctx, method, in, &out); err != nil {
 		return nil, err
 	}
-	cid, err := checkRecord(create.Place, out.URI, out.CID)
+	written, err := out.check(create.Place)
 	if err != nil {
 		return nil, fmt.Errorf("call %s at %s: %w", method, c.origin, err)
-	}
-	written := &Written{URI: create.URI(), CID: cid}
-	if out.Commit != nil {
-		if written.Rev, err = syntax.ParseTID(out.Commit.Rev); err != nil {
-			return nil, fmt.Errorf("call %s at %s: %w: rev %.100q", method, c.origin, ErrBadAnswer, out.Commit.Rev)
-		}
 	}
 	return written, nil
 }

@@ -63,6 +63,9 @@ func (n *Network) SignInWithPassword(ctx context.Context, a Account) (*Session, 
 	return &Session{Account: a, network: n, access: out.AccessJWT}, nil
 }
 
+// AccessToken returns the session's access token, for a client of one's own.
+func (s *Session) AccessToken() string { return s.access }
+
 // Query calls an XRPC query with the account's authorization; out may be nil. Errors are *[StatusError] where the PDS answered.
 func (s *Session) Query(ctx context.Context, method string, params url.Values, out any) error {
 	if len(params) > 0 {
