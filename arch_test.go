@@ -26,7 +26,7 @@ var layers = []struct {
 	packages []string
 }{
 	{"base", []string{"fault", "telemetry", "keyring", "egress", "httpserver"}},
-	{"storage", []string{"store"}},
+	{"storage", []string{"store", "job"}},
 	{"network", []string{"identity", "pds"}},
 	{"machinery", []string{"session", "login", "agent", "index", "ingest"}},
 	{"domain", []string{"media", "record", "community", "post"}},
@@ -38,6 +38,7 @@ var layers = []struct {
 var edges = map[[2]string]string{
 	{"httpserver", "fault"}:     "an error becomes a response by its kind",
 	{"httpserver", "telemetry"}: "requests get their ids and records here",
+	{"job", "store"}:            "the queue lives in the database, and in the transactions of others",
 	{"login", "session"}:        "a proven identity becomes a session of the device",
 	{"agent", "session"}:        "a member's writes go through their OAuth session",
 	{"ingest", "index"}:         "events are applied by the same function as writes",
@@ -73,6 +74,8 @@ var testOnly = []string{
 var tables = map[string]string{
 	"key_check":                "store",
 	"write_check":              "store",
+	"job":                      "job",
+	"job_period":               "job",
 	"device":                   "session",
 	"device_account":           "session",
 	"oauth_session":            "session",

@@ -23,9 +23,14 @@ const (
 // statement failed, every later one fails with the same error, and so does the
 // transaction. It must not be used by several goroutines.
 type Tx struct {
-	tx     *sql.Tx
-	failed error
+	tx        *sql.Tx
+	failed    error
+	committed []func()
 }
+
+// AfterCommit calls fn once the transaction has been committed, before Tx
+// returns. It is never called for what was rolled back. fn must not block.
+func (tx *Tx) AfterCommit(fn func()) { tx.committed = append(tx.committed, fn) }
 
 // Tx runs fn in a transaction and commits it when fn returns nil; otherwise, and
 // when fn panics, nothing remains. SQLite runs one at a time and locks at the
@@ -106,6 +111,9 @@ func (db *DB) once(ctx context.Context, fn func(tx *Tx) error) error {
 	defer stuck.Stop()
 	if err := sqlTx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
+	}
+	for _, fn := range tx.committed {
+		fn()
 	}
 	return nil
 }

@@ -300,3 +300,31 @@ func TestReadersDoNotWaitForTheWriter(t *testing.T) {
 		t.Errorf("read beside a writer: %v", err)
 	}
 }
+
+// TestAfterCommit holds that what waits for a commit hears of it once, and
+// never of a transaction that left nothing.
+func TestAfterCommit(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		mustExec(t, db, thing)
+		var told []string
+		note := func(id string, err error) error {
+			return db.Tx(t.Context(), func(tx *store.Tx) error {
+				tx.AfterCommit(func() { told = append(told, id) })
+				return errors.Join(insertThing(t.Context(), tx, id), err)
+			})
+		}
+		if err := note("kept", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := note("left", errStop); !errors.Is(err, errStop) {
+			t.Fatal(err)
+		}
+		if err := note("kept", nil); err == nil {
+			t.Fatal("a second thing of the same id")
+		}
+		if diff := cmp.Diff([]string{"kept"}, told); diff != "" {
+			t.Errorf("told of (-want +got):\n%s", diff)
+		}
+	})
+}
