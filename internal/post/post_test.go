@@ -51,9 +51,10 @@ func (people) PDS(*sdk.Identity) (string, error) { return "https://pds.example.c
 
 // desk is an agent that writes down what it is told.
 type desk struct {
-	done   []agent.Write
-	keys   map[string]syntax.TID
-	answer func(w agent.Write) (agent.Done, error)
+	record.Agent // what it does not do
+	done         []agent.Write
+	keys         map[string]syntax.TID
+	answer       func(w agent.Write) (agent.Done, error)
 }
 
 func (d *desk) Key(_ context.Context, _ syntax.DID, key string, _ []byte) (syntax.TID, error) {

@@ -27,6 +27,8 @@ type Directory interface {
 // Agent writes to repositories; agent.Agent does.
 type Agent interface {
 	Create(ctx context.Context, actor agent.Actor, w agent.Write) (agent.Done, error)
+	Put(ctx context.Context, actor agent.Actor, p agent.Put) (agent.Done, error)
+	Delete(ctx context.Context, actor agent.Actor, d agent.Delete) (agent.Removed, error)
 }
 
 // Config is what a Writer needs.
@@ -82,6 +84,33 @@ func (w *Writer) Create(ctx context.Context, actor agent.Actor, write agent.Writ
 		w.apply(ctx, actor.DID, done.Rev, people, wrote{index.Create, write})
 	}
 	return done, err
+}
+
+// Put writes a record in place of the one under its key, if there is one, and
+// applies it; see Create. Errors: those of Check and of agent.Put.
+func (w *Writer) Put(ctx context.Context, actor agent.Actor, put agent.Put, people ...index.Identity) (agent.Done, error) {
+	if err := w.Check(actor.DID, put.Write); err != nil {
+		return agent.Done{}, err
+	}
+	done, err := w.cfg.Agent.Put(ctx, actor, put)
+	if err == nil {
+		action := index.Update
+		if put.Swap == agent.SwapNone {
+			action = index.Create
+		}
+		w.apply(ctx, actor.DID, done.Rev, people, wrote{action, put.Write})
+	}
+	return done, err
+}
+
+// Delete removes a record, and applies that; see Create. One that is not there
+// is removed. Errors: those of agent.Delete.
+func (w *Writer) Delete(ctx context.Context, actor agent.Actor, del agent.Delete) error {
+	removed, err := w.cfg.Agent.Delete(ctx, actor, del)
+	if err == nil {
+		w.apply(ctx, actor.DID, removed.Rev, nil, wrote{index.Delete, agent.Write{Collection: del.Collection, RKey: del.RKey}})
+	}
+	return err
 }
 
 // wrote is one thing that a revision of a repository did.
