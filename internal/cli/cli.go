@@ -56,6 +56,7 @@ type commands struct {
 	Keys     keysCommand     `cmd:"" help:"Make, list, rotate and withdraw keys; seal the database with a new one."`
 	Sessions sessionsCommand `cmd:"" help:"List, show and revoke members' sessions."`
 	Ingest   ingestCommand   `cmd:"" help:"Show and repair what was read from the network."`
+	Jobs     jobsCommand     `cmd:"" help:"List, show, retry and cancel what is done later."`
 	Doctor   doctorCommand   `cmd:"" help:"Check from outside what usually breaks and say how to mend it."`
 	Login    loginCommand    `cmd:"" help:"Sign in at an instance from this terminal."`
 	Whoami   whoamiCommand   `cmd:"" help:"Say who is signed in from this terminal."`

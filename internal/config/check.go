@@ -68,7 +68,7 @@ func checkServing(c *Config, say sayFunc) {
 		say("tls_cert", "needs public_url: without it Atoll is a development client over http on this machine")
 	}
 	if len(c.Roles) == 0 {
-		say("roles", "is empty; name at least one of web and ingest")
+		say("roles", "is empty; name at least one of web, ingest and jobs")
 	}
 }
 

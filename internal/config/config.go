@@ -64,6 +64,7 @@ type Role string
 const (
 	RoleWeb    Role = "web"    // answer requests
 	RoleIngest Role = "ingest" // listen to the sources
+	RoleJobs   Role = "jobs"   // do what is done later
 )
 
 // Has reports whether this process does role's work.
@@ -92,7 +93,7 @@ func Default() *Config {
 		Listen:    "127.0.0.1:8080",
 		DataDir:   "./data",
 		PLCURL:    "https://plc.directory",
-		Roles:     []Role{RoleWeb, RoleIngest},
+		Roles:     []Role{RoleWeb, RoleIngest, RoleJobs},
 		LogLevel:  "info",
 		LogFormat: "text",
 		Limits:    Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60},

@@ -45,7 +45,7 @@ func TestDefaultsAreADevelopmentClientOnThisMachine(t *testing.T) {
 	if c.Retention.AuditDays != 90 {
 		t.Errorf("the audit trail is kept for %d days, want 90", c.Retention.AuditDays)
 	}
-	if c.PublicURL != "" || c.Listen != "127.0.0.1:8080" || c.Dev || !c.SQLite() || !c.Has(config.RoleWeb) || !c.Has(config.RoleIngest) {
+	if c.PublicURL != "" || c.Listen != "127.0.0.1:8080" || c.Dev || !c.SQLite() || !c.Has(config.RoleWeb) || !c.Has(config.RoleIngest) || !c.Has(config.RoleJobs) {
 		t.Errorf("defaults are not a development client with SQLite and all roles: %+v", c)
 	}
 }

@@ -41,7 +41,7 @@ func servingSettings() []setting {
 		textSetting("tls_cert", "certificate file, when no reverse proxy ends TLS", func(c *Config) *string { return &c.TLSCert }),
 		textSetting("tls_key", "key file of tls_cert", func(c *Config) *string { return &c.TLSKey }),
 		listSetting("trusted_proxies", "addresses whose X-Forwarded-For is believed", parsePrefix, netip.Prefix.String, func(c *Config) *[]netip.Prefix { return &c.TrustedProxies }),
-		listSetting("roles", "what this process does: web, ingest", parseRole, func(r Role) string { return string(r) }, func(c *Config) *[]Role { return &c.Roles }),
+		listSetting("roles", "what this process does: web, ingest, jobs", parseRole, func(r Role) string { return string(r) }, func(c *Config) *[]Role { return &c.Roles }),
 		listSetting("app_redirects", "addresses at which mobile apps may be called back with a session", parseRedirect, func(s string) string { return s }, func(c *Config) *[]string { return &c.AppRedirects }),
 		textSetting("metrics_listen", "address and port of /metrics; empty for off", func(c *Config) *string { return &c.MetricsListen }),
 	}
@@ -164,10 +164,10 @@ func parsePrefix(text string) (netip.Prefix, error) {
 
 func parseRole(text string) (Role, error) {
 	switch r := Role(text); r {
-	case RoleWeb, RoleIngest:
+	case RoleWeb, RoleIngest, RoleJobs:
 		return r, nil
 	}
-	return "", errors.New("is no role; there are web and ingest")
+	return "", errors.New("is no role; there are web, ingest and jobs")
 }
 
 // parseRedirect wants an address that belongs to one app: an https address of

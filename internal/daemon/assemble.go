@@ -13,6 +13,7 @@ import (
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/ingest"
+	"github.com/atoll-social/atoll/internal/job"
 	"github.com/atoll-social/atoll/internal/login"
 	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/record"
@@ -28,6 +29,7 @@ type instance struct {
 	directory *identity.Directory
 	calls     *http.Client // to members' servers
 	ready     *httpserver.Readiness
+	queue     *job.Queue
 	workers   []worker
 	serving   []worker // end when the listeners begin to
 
@@ -188,6 +190,9 @@ func (d *Daemon) assemble(ctx context.Context, storage *Storage, l *listening) (
 	}
 	d.needs(i, l)
 	i.work("storage upkeep", storage.DB.Run)
+	if i.queue, err = d.jobs(i); err != nil {
+		return nil, err
+	}
 	if d.cfg.Hangup != nil {
 		i.work("secret key", d.rereadKeys(storage))
 	}
@@ -206,7 +211,7 @@ func (d *Daemon) serving(ctx context.Context, i *instance) (http.Handler, string
 	if err != nil {
 		return nil, "", err
 	}
-	if !d.settings.Has(config.RoleWeb) {
+	if !d.settings.Has(config.RoleWeb) && !d.settings.Has(config.RoleJobs) {
 		return d.healthOnly(i), "", nil
 	}
 	m, err := d.members(ctx, i)
@@ -219,6 +224,9 @@ func (d *Daemon) serving(ctx context.Context, i *instance) (http.Handler, string
 	i.onAccount(followAccounts(m.sessions))
 	if err := d.tell(i, c); err != nil {
 		return nil, "", err
+	}
+	if !d.settings.Has(config.RoleWeb) {
+		return d.healthOnly(i), "", nil
 	}
 	if d.settings.PublicURL != "" {
 		i.work("published documents", d.checkPublished)

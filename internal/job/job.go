@@ -89,7 +89,7 @@ type Option func(*kind)
 // Limit bounds how many jobs of the kind this process does at once.
 func Limit(n int) Option { return func(k *kind) { k.limit = n } }
 
-// Attempts says after how many failures a job is given up; 12 if not given,
+// Attempts says after how many failures a job is given up; 16 if not given,
 // which takes about six hours.
 func Attempts(n int) Option { return func(k *kind) { k.attempts = n } }
 
@@ -98,7 +98,7 @@ func Timeout(d time.Duration) Option { return func(k *kind) { k.timeout = d } }
 
 const (
 	defaultWorkers  = 8
-	defaultAttempts = 12
+	defaultAttempts = 16
 	defaultTimeout  = 10 * time.Minute
 )
 
