@@ -133,6 +133,9 @@ func (c *Client) call(req *http.Request, method syntax.NSID, out any) error {
 	if res.StatusCode >= 400 {
 		return fmt.Errorf("call %s at %s: %w", method, c.origin, c.readError(res))
 	}
+	if out == nil && res.StatusCode == http.StatusOK {
+		return nil
+	}
 	if err := readAnswer(res, out); err != nil {
 		return fmt.Errorf("call %s at %s: %w", method, c.origin, err)
 	}
