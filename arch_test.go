@@ -25,7 +25,7 @@ var layers = []struct {
 	name     string
 	packages []string
 }{
-	{"base", []string{"fault", "telemetry", "keyring", "egress", "httpserver"}},
+	{"base", []string{"fault", "markup", "telemetry", "keyring", "egress", "httpserver"}},
 	{"storage", []string{"store", "job"}},
 	{"network", []string{"identity", "pds"}},
 	{"machinery", []string{"session", "login", "agent", "index", "ingest"}},
