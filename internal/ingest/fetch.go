@@ -168,11 +168,13 @@ func (f *fetcher) one(ctx context.Context, did syntax.DID) {
 
 // rebuild makes the index what a repository is.
 func (f *fetcher) rebuild(ctx context.Context, did syntax.DID) error {
-	s, err := f.in.download(ctx, did)
+	// As it was before: a commit that breaks the chain meanwhile is no proof
+	// that the host's copy is old, and has it fetched once more.
+	repos, err := f.in.loadRepos(ctx, []syntax.DID{did})
 	if err != nil {
 		return err
 	}
-	repos, err := f.in.loadRepos(ctx, []syntax.DID{did})
+	s, err := f.in.download(ctx, did)
 	if err != nil {
 		return err
 	}

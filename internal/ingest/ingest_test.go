@@ -16,6 +16,7 @@ import (
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
+	"github.com/atoll-social/atoll/test/size"
 )
 
 // TestFollow holds I1 for a PDS: all that it has, then what comes, and after a
@@ -358,10 +359,10 @@ func TestStop(t *testing.T) {
 		<-conn.CloseRead(context.Background()).Done() // says nothing
 		return true
 	}
-	for n := range 5 {
+	for n := range size.Size(2, 10) {
 		db := storetest.New(t, store.SQLite)
 		r := start(t, db, quick(), nil, h, gone, stuck)
-		await(t, "the beginning", func() bool { return len(r.shown(t)) > n*100 })
+		await(t, "the beginning", func() bool { return len(r.shown(t)) > n*50 })
 		r.stop()
 	}
 	await(t, "goroutines to end", func() bool {

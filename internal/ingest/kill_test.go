@@ -96,7 +96,7 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
 		h := newHost(t)
-		kills := size.Size(10, 100)
+		kills := size.Size(4, 100)
 		frames, left := history(200 * kills)
 		db := storetest.Open(t, cfg)
 		for k := range kills {
