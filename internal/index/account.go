@@ -298,7 +298,7 @@ func (x *Index) Identify(ctx context.Context, tx *store.Tx, id Identity) error {
 		}
 	}
 	_, err := tx.ExecContext(ctx, `
-		UPDATE community SET host_ok = NULL, host_due = $1 WHERE hosted_by IS NOT NULL AND account_id = (
+		UPDATE community SET host_ok = NULL, host_due = $1, host_tries = 0 WHERE hosted_by IS NOT NULL AND account_id = (
 		    SELECT id FROM account WHERE did = $2 AND NOT CAST($3 AS BOOLEAN) AND COALESCE(handle, '') <> $4)`,
 		now, id.DID, id.Unchecked, string(id.Handle))
 	if err != nil {

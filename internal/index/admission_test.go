@@ -127,7 +127,7 @@ func TestHostClaims(t *testing.T) {
 		there(true)
 		answer := func(c HostClaim, ok *bool) {
 			t.Helper()
-			if err := x.AnswerHost(t.Context(), c, ok, 0); err != nil {
+			if err := x.AnswerHost(t.Context(), c, HostAnswer{OK: ok, Again: time.Hour}); err != nil {
 				t.Fatal(err)
 			}
 		}

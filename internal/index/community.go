@@ -38,10 +38,12 @@ func communityKind() kind {
 			}
 			return b.now
 		}},
+		{"host_tries", "BIGINT", func(*batch, change) any { return int64(0) }},
 	}, set: map[string]string{
 		// The same claim as before keeps its answer.
 		"host_ok":  `CASE WHEN excluded.hosted_by = community.hosted_by THEN community.host_ok END`,
 		"host_due": `CASE WHEN excluded.hosted_by = community.hosted_by THEN community.host_due ELSE excluded.host_due END`,
+		"host_tries": `CASE WHEN excluded.hosted_by = community.hosted_by THEN community.host_tries ELSE 0 END`,
 	}}
 	return kind{nsid: CommunityCollection, key: isSelf, read: readCommunity, apply: s.apply}
 }
@@ -109,17 +111,27 @@ func (x *Index) CommunityAt(ctx context.Context, instance syntax.DID, name strin
 // HostClaim is what a community says about the server that holds its
 // credentials, to be verified (H7): whether that domain owns its handle.
 type HostClaim struct {
+	// Community has no handle when none leads to it.
 	Community Account
 	HostedBy  syntax.DID
-	due       int64
+	// Held tells that the claim was confirmed before, Tries how often in a row
+	// it was not since.
+	Held  bool
+	Tries int
+	due   int64
 }
+
+// handleKnown holds for accounts a whose handle will not be known better by
+// waiting a little: there is one, there is none, or asking fails again and again.
+const handleKnown = `(a.handle IS NOT NULL OR a.resolved_at IS NOT NULL AND a.resolve_due IS NULL OR a.resolve_attempts >= 3)`
 
 // HostClaims lists claims that are due to be checked, the longest due first,
 // at most limit. Claims of communities whose handle is not known yet wait.
 func (x *Index) HostClaims(ctx context.Context, limit int) ([]HostClaim, error) {
 	rows, err := x.db.Read().QueryContext(ctx, `
-		SELECT a.did, a.handle, m.hosted_by, m.host_due FROM community m JOIN account a ON a.id = m.account_id
-		WHERE m.host_due IS NOT NULL AND m.host_due <= $1 AND a.handle IS NOT NULL
+		SELECT a.did, COALESCE(a.handle, ''), m.hosted_by, COALESCE(m.host_ok, false), m.host_tries, m.host_due
+		FROM community m JOIN account a ON a.id = m.account_id
+		WHERE m.host_due IS NOT NULL AND m.host_due <= $1 AND `+handleKnown+`
 		ORDER BY m.host_due, m.account_id LIMIT $2`, store.Micros(x.now()), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list hosting claims: %w", err)
@@ -127,32 +139,43 @@ func (x *Index) HostClaims(ctx context.Context, limit int) ([]HostClaim, error) 
 	var out []HostClaim
 	err = each(rows, func() error {
 		var c HostClaim
-		err := rows.Scan(&c.Community.DID, &c.Community.Handle, &c.HostedBy, &c.due)
+		err := rows.Scan(&c.Community.DID, &c.Community.Handle, &c.HostedBy, &c.Held, &c.Tries, &c.due)
 		out = append(out, c)
 		return err
 	})
 	return out, err
 }
 
-// AnswerHost stores what was found out about a claim: ok nil when it could not
-// be found out, which leaves what was known. again is when to ask next; zero
-// means not before the claim changes. An answer to a claim that has changed
-// meanwhile is passed over.
-func (x *Index) AnswerHost(ctx context.Context, c HostClaim, ok *bool, again time.Duration) error {
-	var due any
-	if again > 0 {
-		due = store.Micros(x.now().Add(again))
+// HostAnswer is what was found out about a claim.
+type HostAnswer struct {
+	// OK is nil when it could not be found out, which leaves what was known.
+	OK *bool
+	// Failed tells that the claim was not confirmed, rather than not looked at.
+	Failed bool
+	// Again is when to look again.
+	Again time.Duration
+}
+
+// AnswerHost stores an answer. One to a claim that has changed meanwhile is
+// passed over.
+func (x *Index) AnswerHost(ctx context.Context, c HostClaim, answer HostAnswer) error {
+	tries := c.Tries
+	switch {
+	case answer.Failed:
+		tries++
+	case answer.OK != nil:
+		tries = 0
 	}
-	var answer any
-	if ok != nil {
-		answer = *ok
+	var ok any
+	if answer.OK != nil {
+		ok = *answer.OK
 	}
 	return x.db.Tx(ctx, func(tx *store.Tx) error {
 		_, err := tx.ExecContext(ctx, `
-			UPDATE community SET host_ok = COALESCE(CAST($1 AS BOOLEAN), host_ok), host_due = CAST($2 AS BIGINT)
-			WHERE hosted_by = $3 AND host_due = $4
-			  AND account_id = (SELECT id FROM account WHERE did = $5 AND handle = $6)`,
-			answer, due, c.HostedBy, c.due, c.Community.DID, c.Community.Handle)
+			UPDATE community SET host_ok = COALESCE(CAST($1 AS BOOLEAN), host_ok), host_due = $2, host_tries = $3
+			WHERE hosted_by = $4 AND host_due = $5
+			  AND account_id = (SELECT id FROM account WHERE did = $6 AND COALESCE(handle, '') = $7)`,
+			ok, store.Micros(x.now().Add(answer.Again)), tries, c.HostedBy, c.due, c.Community.DID, string(c.Community.Handle))
 		return err
 	})
 }

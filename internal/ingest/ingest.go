@@ -45,6 +45,8 @@ type Config struct {
 	// time. All are guarded clients.
 	Stream, Fetch, Repos *http.Client
 	Directory            Directory
+	// Hosting is how claims about hosts are verified.
+	Hosting Hosting
 	Logger               *slog.Logger
 	Metrics              prometheus.Registerer
 	// Now is the clock of stored times; nil means time.Now.
@@ -132,6 +134,7 @@ type Ingester struct {
 	keys    *keys
 	lease   *lease
 	fetch   *fetcher
+	hosts   *hostChecker
 }
 
 // New checks cfg and registers metrics. It does no I/O and starts nothing.
@@ -141,6 +144,8 @@ func New(cfg Config) (*Ingester, error) {
 		return nil, errors.New("ingest: database, index and directory are required")
 	case cfg.Stream == nil || cfg.Fetch == nil || cfg.Repos == nil || cfg.Logger == nil || cfg.Metrics == nil:
 		return nil, errors.New("ingest: clients, logger and metrics are required")
+	case !cfg.Hosting.Skip && cfg.Hosting.HTTP == nil:
+		return nil, errors.New("ingest: a client for the documents of hosts is required")
 	case cfg.Stream.Timeout != 0:
 		return nil, errors.New("ingest: the client for streams must not have a timeout")
 	}
@@ -165,6 +170,7 @@ func New(cfg Config) (*Ingester, error) {
 	in.keys = newKeys(cfg.Directory, cfg.Now)
 	in.lease = newLease(in)
 	in.fetch = newFetcher(in)
+	in.hosts = newHostChecker(in)
 	return in, nil
 }
 
@@ -225,6 +231,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 		}
 		wg.Go(func() { in.resolve.run(ctx) })
 		wg.Go(func() { in.fetch.run(ctx) })
+		wg.Go(func() { in.hosts.run(ctx) })
 		wg.Wait()
 	})
 	return nil

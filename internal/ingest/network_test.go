@@ -38,7 +38,7 @@ func startReal(t *testing.T, db *store.DB, n *network.Network) *rig {
 		sources = append(sources, Source{Kind: Repos, URL: p.URL})
 	}
 	log, reg := &lockedBuffer{}, prometheus.NewRegistry()
-	in, err := New(Config{DB: db, Index: x, Sources: sources, Stream: guard.Client(egress.Limits{}), Fetch: fetch,
+	in, err := New(Config{DB: db, Index: x, Sources: sources, Stream: guard.Client(egress.Limits{}), Fetch: fetch, Hosting: Hosting{Skip: true},
 		Repos:     guard.Client(egress.Limits{Timeout: time.Minute}),
 		Directory: dir, Logger: slog.New(slog.NewTextHandler(log, nil)), Metrics: reg})
 	if err != nil {
