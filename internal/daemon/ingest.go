@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/atoll-social/atoll/internal/config"
 	"github.com/atoll-social/atoll/internal/egress"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
@@ -50,10 +51,27 @@ func ingester(cfg Config, storage *Storage, ix *index.Index, guard *egress.Guard
 	for _, s := range cfg.Settings.Sources {
 		sources = append(sources, ingest.Source{Kind: s.Kind, URL: s.URL})
 	}
+	hosting, err := hosting(cfg.Settings, guard)
+	if err != nil {
+		return nil, err
+	}
 	return ingest.New(ingest.Config{
-		DB: storage.DB, Index: ix, Sources: sources,
+		Hosting: hosting,
+		DB:      storage.DB, Index: ix, Sources: sources,
 		Stream: streamClient(guard), Fetch: guard.Client(egress.Limits{Timeout: callTimeout, MaxBytes: callSize}),
 		Repos:     guard.Client(egress.Limits{Timeout: repoTimeout}),
 		Directory: dir, Logger: cfg.Logger, Metrics: metrics, Now: cfg.Now,
 	})
+}
+
+// hosting is how claims of communities about their host are verified. What this
+// instance hosts itself it knows from its settings.
+func hosting(settings *config.Config, guard *egress.Guard) (ingest.Hosting, error) {
+	h := ingest.Hosting{Skip: settings.Dev, HTTP: guard.Client(egress.Limits{Timeout: documentTimeout, MaxBytes: documentSize})}
+	if settings.PublicURL == "" {
+		return h, nil
+	}
+	own, err := identity.InstanceDID(settings.PublicURL)
+	h.Own = own
+	return h, err
 }

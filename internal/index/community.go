@@ -41,8 +41,8 @@ func communityKind() kind {
 		{"host_tries", "BIGINT", func(*batch, change) any { return int64(0) }},
 	}, set: map[string]string{
 		// The same claim as before keeps its answer.
-		"host_ok":  `CASE WHEN excluded.hosted_by = community.hosted_by THEN community.host_ok END`,
-		"host_due": `CASE WHEN excluded.hosted_by = community.hosted_by THEN community.host_due ELSE excluded.host_due END`,
+		"host_ok":    `CASE WHEN excluded.hosted_by = community.hosted_by THEN community.host_ok END`,
+		"host_due":   `CASE WHEN excluded.hosted_by = community.hosted_by THEN community.host_due ELSE excluded.host_due END`,
 		"host_tries": `CASE WHEN excluded.hosted_by = community.hosted_by THEN community.host_tries ELSE 0 END`,
 	}}
 	return kind{nsid: CommunityCollection, key: isSelf, read: readCommunity, apply: s.apply}

@@ -47,8 +47,8 @@ type Config struct {
 	Directory            Directory
 	// Hosting is how claims about hosts are verified.
 	Hosting Hosting
-	Logger               *slog.Logger
-	Metrics              prometheus.Registerer
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer
 	// Now is the clock of stored times; nil means time.Now.
 	Now    func() time.Time
 	Limits Limits

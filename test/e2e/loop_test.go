@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -25,12 +27,30 @@ func community(t *testing.T, n *network.Network) network.Account {
 		t.Fatal(err)
 	}
 	_, err = client.PutRecord(t.Context(), "social.coves.community.profile", "self", map[string]any{
-		"name": "commons", "createdBy": account.DID, "hostedBy": n.PDS[0].DID, "createdAt": now(),
+		"name": "commons", "createdBy": account.DID, "hostedBy": "did:web:" + communityHost(n), "createdAt": now(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return account
+}
+
+// communityHost is the host, under the domain of its handle, that community
+// says it is hosted at.
+func communityHost(n *network.Network) string { return "groups" + n.PDS[0].HandleDomain }
+
+// serveHost plays a server that says of itself that it is host.
+func serveHost(t *testing.T, host string) (addr string) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host != host || r.URL.Path != "/.well-known/did.json" {
+			http.NotFound(w, r)
+			return
+		}
+		fmt.Fprintf(w, `{"id":"did:web:%s","alsoKnownAs":["at://%[1]s"]}`, host)
+	}))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
 }
 
 func now() string { return time.Now().UTC().Format("2006-01-02T15:04:05.000Z") }

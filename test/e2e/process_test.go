@@ -65,6 +65,7 @@ func start(t *testing.T, s shape) *instance {
 		t: t, network: network.Shared(t), shape: s, dir: t.TempDir(),
 		addr: freeAddr(t), metrics: freeAddr(t), log: &lockedBuffer{}, seen: &recorder{}, known: map[string]string{}, hosts: map[string]string{},
 	}
+	i.hosts[communityHost(i.network)] = serveHost(t, communityHost(i.network))
 	if s.confidential {
 		i.host = network.AppHost()
 		if err := i.network.MapHost(t.Context(), i.host, i.addr); err != nil {
