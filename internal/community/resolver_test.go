@@ -107,7 +107,7 @@ func verifyHosts(t *testing.T, x *index.Index, answer bool) {
 		t.Fatal(err)
 	}
 	for _, c := range claims {
-		if err := x.AnswerHost(t.Context(), c, &answer, time.Hour); err != nil {
+		if err := x.AnswerHost(t.Context(), c, index.HostAnswer{OK: &answer, Again: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 	}
