@@ -18,8 +18,13 @@ import (
 // (ReasonUpgraded), unless create has replaced it itself. A member may grant less
 // than is asked: then that is what the new session has.
 //
+// more is compared as parsed values: what is asked for are the declared scopes
+// that hold it, so what a server named as missing (AccessError.Missing) can be
+// given as it is.
+//
 // Of p, Account, Server and Scope must be empty. Errors: ErrBadRequest where
-// more is not declared by the client; those of Start and of the session store.
+// more is not within what the client declares; those of Start and of the session
+// store.
 func (c *Client) Upgrade(ctx context.Context, id, more string, p StartParams) (*Started, error) {
 	if c.cfg.Sessions == nil {
 		return nil, errNoSessions
@@ -35,20 +40,27 @@ func (c *Client) Upgrade(ctx context.Context, id, more string, p StartParams) (*
 	if err != nil {
 		return nil, err
 	}
-	p.Account, p.Scope, p.replaces = d.DID.AtIdentifier(), c.declared(d.Scopes().Union(wanted), wanted), id
+	asked, undeclared := c.declared(wanted)
+	if !undeclared.IsEmpty() {
+		return nil, fmt.Errorf("%w: scope %q is not declared by the client", ErrBadRequest, undeclared)
+	}
+	had, _ := c.declared(d.Scopes()) // what is not declared any more cannot be asked for
+	base, _ := c.declared(oauth.GrantedScopes(oauth.Atproto))
+	p.Account, p.Scope, p.replaces = d.DID.AtIdentifier(), base.Union(had).Union(asked).String(), id
 	return c.Start(ctx, p)
 }
 
-// declared leaves out what was granted in a spelling that the client does not
-// declare any more; what is wanted now must be declared, which Start checks.
-func (c *Client) declared(all, wanted oauth.Scopes) string {
-	out, _ := oauth.ParseScopes(oauth.Atproto)
-	for _, s := range all.List() {
-		if c.scopes.Has(s) || wanted.Has(s) {
-			out = out.Union(oauth.GrantedScopes(s))
+// declared returns the declared scopes that together hold wanted, in the
+// spelling that servers know, and what of wanted none of them holds.
+func (c *Client) declared(wanted oauth.Scopes) (out, rest oauth.Scopes) {
+	rest = wanted
+	for _, raw := range c.scopes.List() {
+		one := oauth.GrantedScopes(raw)
+		if left := one.Missing(rest); left.String() != rest.String() {
+			out, rest = out.Union(one), left
 		}
 	}
-	return out.String()
+	return out, rest
 }
 
 // replaced reads the session that a sign-in is to take the place of, as long as

@@ -123,6 +123,37 @@ func TestUpgradesThatFail(t *testing.T) {
 	}
 }
 
+// TestUpgradeAsksInDeclaredSpelling: servers compare scopes with the declared ones
+// as text, and name what is missing in words of their own.
+func TestUpgradeAsksInDeclaredSpelling(t *testing.T) {
+	t.Parallel()
+	const declared = "atproto repo:a.b.c?action=create repo:a.b.d repo:a.b.e blob:image/*"
+	for _, c := range []struct{ had, more, want string }{
+		{"atproto", "repo:a.b.d?action=delete", "atproto repo:a.b.d"},
+		{"atproto repo:a.b.c?action=create", "repo?collection=a.b.d&collection=a.b.e&action=create", "atproto repo:a.b.c?action=create repo:a.b.d repo:a.b.e"},
+		{"atproto", "blob:image/png", "atproto blob:image/*"},
+		// granted by an older release, in a spelling that is not declared any more
+		{"atproto repo:a.b.d?action=create", "repo:a.b.e", "atproto repo:a.b.d repo:a.b.e"},
+		{"atproto repo:x.y.z", "repo:a.b.e", "atproto repo:a.b.e"},
+		{"repo:a.b.d atproto", "", "atproto repo:a.b.d"},
+	} {
+		f := newFixture(t, func(cfg *client.Config) { cfg.Scope = declared })
+		old := f.signInFor(t, "atproto")
+		old.Scope = c.had
+		if err := f.sessions.Save(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		started, err := f.Upgrade(t.Context(), old.ID, c.more, client.StartParams{})
+		if err != nil {
+			t.Errorf("had %q, more %q: %v", c.had, c.more, err)
+			continue
+		}
+		if a, err := f.Peek(t.Context(), started.State); err != nil || a.Scope != c.want {
+			t.Errorf("had %q, more %q: asks for %q (%v), want %q", c.had, c.more, a.Scope, err, c.want)
+		}
+	}
+}
+
 func TestUpgradeRefuses(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, upgradable)
@@ -133,6 +164,7 @@ func TestUpgradeRefuses(t *testing.T) {
 		want     error
 	}{
 		"undeclared scope": {id, "repo:a.b.c", client.StartParams{}, client.ErrBadRequest},
+		"half declared":    {id, moreScope + " repo:a.b.c", client.StartParams{}, client.ErrBadRequest},
 		"no scope at all":  {id, "repo:", client.StartParams{}, client.ErrBadRequest},
 		"somebody else":    {id, moreScope, client.StartParams{Account: "bob.test"}, client.ErrBadRequest},
 		"no session":       {"nobody", moreScope, client.StartParams{}, client.ErrNotFound},
