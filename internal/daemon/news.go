@@ -30,7 +30,10 @@ func (d *Daemon) tell(i *instance, c *content) error {
 // sessions (S39, S40).
 func followAccounts(sessions *session.Manager) ingest.Subscriber {
 	return func(ctx context.Context, a index.AccountChange) error {
-		err := sessions.AccountStatus(ctx, a.DID, a.Active, a.Status)
+		var err error
+		if !a.Since.IsZero() { // somebody has said something
+			err = sessions.AccountStatus(ctx, a.DID, session.Status{Active: a.Active, Word: a.Status, At: a.Since})
+		}
 		if a.Identified {
 			err = errors.Join(err, sessions.SetHandle(ctx, a.DID, a.Handle))
 		}

@@ -18,6 +18,8 @@ type AccountChange struct {
 	// not (deactivated, suspended, takendown, deleted, …), empty when active.
 	Active bool
 	Status string
+	// Since is when the host said so; zero when nobody has said anything yet.
+	Since time.Time
 	// Identified tells that Handle and PDS are known; otherwise they say
 	// nothing. Handle is empty when none leads back to the DID, PDS (an
 	// origin) when the account names none.
@@ -29,8 +31,9 @@ type AccountChange struct {
 }
 
 // Meet makes an account one that the index knows and asks about, although no
-// record here names it: such as somebody who has just signed in. Only of
-// accounts that are known are changes told.
+// record here names it: such as somebody who has just signed in. One
+// that is thought to be inactive is asked about again, because who signs in is
+// not. Only of accounts that are known are changes told.
 func (x *Index) Meet(ctx context.Context, did syntax.DID) error {
 	now := store.Micros(x.now())
 	err := x.db.Tx(ctx, func(tx *store.Tx) error {
@@ -38,7 +41,7 @@ func (x *Index) Meet(ctx context.Context, did syntax.DID) error {
 			INSERT INTO account (id, did, active, status_at, resolve_attempts, resolve_due)
 			VALUES (CAST($1 AS BIGINT), CAST($2 AS TEXT), true, 0, 0, CAST($3 AS BIGINT))
 			ON CONFLICT (did) DO UPDATE SET resolve_due = excluded.resolve_due
-			WHERE account.resolve_due IS NULL AND account.resolved_at IS NULL`, x.ids.next(), did, now)
+			WHERE account.resolve_due IS NULL AND (account.resolved_at IS NULL OR NOT account.active)`, x.ids.next(), did, now)
 		return err
 	})
 	if err != nil {
@@ -51,7 +54,7 @@ func (x *Index) Meet(ctx context.Context, did syntax.DID) error {
 // most limit. They are remembered in their rows, so a restart loses none.
 func (x *Index) AccountChanges(ctx context.Context, limit int) ([]AccountChange, error) {
 	rows, err := x.db.Read().QueryContext(ctx, `
-		SELECT did, active, COALESCE(status, ''), COALESCE(handle, ''), COALESCE(pds, ''), news_at,
+		SELECT did, active, COALESCE(status, ''), status_at, COALESCE(handle, ''), COALESCE(pds, ''), news_at,
 		       resolved_at IS NOT NULL AND (handle IS NOT NULL OR resolve_due IS NULL)
 		FROM account WHERE news_at IS NOT NULL AND news_at <= $1 ORDER BY news_at, id LIMIT $2`, store.Micros(x.now()), limit)
 	if err != nil {
@@ -60,7 +63,9 @@ func (x *Index) AccountChanges(ctx context.Context, limit int) ([]AccountChange,
 	var out []AccountChange
 	err = each(rows, func() error {
 		var c AccountChange
-		err := rows.Scan(&c.DID, &c.Active, &c.Status, &c.Handle, &c.PDS, &c.at, &c.Identified)
+		var since int64
+		err := rows.Scan(&c.DID, &c.Active, &c.Status, &since, &c.Handle, &c.PDS, &c.at, &c.Identified)
+		c.Since = store.FromMicros(since)
 		out = append(out, c)
 		return err
 	})

@@ -42,7 +42,9 @@ func TestAccountChanges(t *testing.T) {
 	elsewhere.Status.Host = "https://old.example.com"
 	known := AccountChange{DID: alice, Active: true, Identified: true, Handle: "alice.example.com", PDS: "https://pds.example.com"}
 	paused := known
-	paused.Active, paused.Status = false, "deactivated"
+	paused.Active, paused.Status, paused.Since = false, "deactivated", status(false, 1).Status.At
+	back := known
+	back.Since = status(true, 2).Status.At
 	moved := known
 	moved.PDS = "https://new.example.com"
 	tests := []struct {
@@ -58,7 +60,7 @@ func TestAccountChanges(t *testing.T) {
 		{"off and on again", func(t *testing.T, x *Index) {
 			applyAccounts(t, x, status(false, 1))
 			applyAccounts(t, x, status(true, 2))
-		}, []AccountChange{known}},
+		}, []AccountChange{back}},
 		{"the late word of before", func(t *testing.T, x *Index) {
 			applyAccounts(t, x, status(true, 2))
 			told(t, x)
@@ -159,6 +161,16 @@ func TestMeet(t *testing.T) {
 		}
 		if n := waiting(t, x); n != 0 {
 			t.Error("somebody who has been identified is asked for again")
+		}
+		applyAccounts(t, x, status(false, 1))
+		if err := x.Meet(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		if n := waiting(t, x); n != 1 {
+			t.Error("somebody who signs in although thought inactive is not asked for again")
+		}
+		if err := x.Resolve(t.Context(), unresolved(t, x)[0], Answer{}); err != nil {
+			t.Fatal(err)
 		}
 		apply(t, x, prepare(t, x, bob, 1, vote(1, postURI(commons, 1), "up"))) // seen by nobody
 		if err := x.Meet(t.Context(), bob); err != nil {

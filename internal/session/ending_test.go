@@ -25,7 +25,7 @@ func TestNothingIsShownHoweverASessionEnds(t *testing.T) {
 			return err
 		},
 		session.ReasonDeleted: func(f *fixture, d *client.SessionData) error {
-			return f.AccountStatus(f.t.Context(), d.DID, false, "deleted")
+			return f.AccountStatus(f.t.Context(), d.DID, session.Status{Word: "deleted"})
 		},
 		session.ReasonUnreadable: func(f *fixture, d *client.SessionData) error {
 			f.exec(`UPDATE oauth_session SET access_token = refresh_token WHERE id = $1`, d.ID)

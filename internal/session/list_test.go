@@ -39,7 +39,7 @@ func everyState(f *fixture) map[session.State]string {
 	revoking := sign(session.StateRevoking, func(*client.SessionData) {})
 	sign("far", func(d *client.SessionData) { d.RefreshExpiresAt = f.clock.now().Add(60 * 24 * time.Hour) })
 	if err := errors.Join(
-		f.AccountStatus(f.t.Context(), bob, false, "deactivated"),
+		f.AccountStatus(f.t.Context(), bob, session.Status{Word: "deactivated"}),
 		f.Delete(f.t.Context(), ended.ID, client.ReasonRevoked),
 		f.Revoke(f.t.Context(), revoking.ID),
 	); err != nil {

@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -10,27 +12,43 @@ import (
 	"github.com/atoll-social/atoll/oauth/client"
 )
 
-// AccountStatus applies what the network says of an account: active, or why it
-// is not, in the words of com.atproto.sync.subscribeRepos#account. Sessions of
-// an account that is deactivated, suspended or taken down are paused: nothing is
+// Status is what the network says of an account.
+type Status struct {
+	Active bool
+	// Word is why it is not active, in the words of
+	// com.atproto.sync.subscribeRepos#account.
+	Word string
+	// At is when its host said so. Zero: now.
+	At time.Time
+}
+
+// AccountStatus applies what the network says of an account. Sessions of an
+// account that is deactivated, suspended or taken down are paused: nothing is
 // written with them, and their tokens are kept for when it is active again. The
-// sessions of a deleted account end (S40). "desynchronized" and "throttled" are
-// about the host that says so, and change nothing. Saying the same twice does
-// nothing.
-func (m *Manager) AccountStatus(ctx context.Context, did syntax.DID, active bool, status string) error {
+// sessions of a deleted account end (S40). What has got new tokens since then is
+// left alone: the account's server has given them to an active account.
+// "desynchronized" and "throttled" are about the host that says so, and change
+// nothing. Saying the same twice does nothing.
+func (m *Manager) AccountStatus(ctx context.Context, did syntax.DID, s Status) error {
+	before := int64(math.MaxInt64)
+	if !s.At.IsZero() {
+		before = store.Micros(s.At)
+	}
 	err := m.change(ctx, func(tx *change) error {
-		why, applies := inactive(active, status)
+		why, applies := inactive(s.Active, s.Word)
 		switch {
 		case !applies:
 			return nil
 		case why == ReasonDeleted:
-			_, err := tx.wipe(ctx, why, `did = $4`, did.String())
+			_, err := tx.wipe(ctx, why, `did = $4 AND refreshed_at < $5`, did.String(), before)
 			return err
+		case why == "":
+			before = math.MaxInt64
 		}
-		return tx.pause(ctx, did, why)
+		return tx.pause(ctx, did, why, before)
 	})
 	if err != nil {
-		return fmt.Errorf("apply status %q of account %s: %w", status, did, err)
+		return fmt.Errorf("apply status %q of account %s: %w", s.Word, did, err)
 	}
 	return nil
 }
@@ -54,11 +72,12 @@ func inactive(active bool, status string) (why Reason, applies bool) {
 	return client.ReasonDeactivated, true
 }
 
-// pause marks the live sessions of did, or takes the mark away.
-func (tx *change) pause(ctx context.Context, did syntax.DID, why Reason) error {
+// pause marks the live sessions of did whose tokens are older than before, or
+// takes the mark away.
+func (tx *change) pause(ctx context.Context, did syntax.DID, why Reason, before int64) error {
 	ids, err := list[string](ctx, tx,
-		`UPDATE oauth_session SET paused = $1 WHERE did = $2 AND state = 'live' AND paused <> $1 RETURNING id`,
-		string(why), did.String())
+		`UPDATE oauth_session SET paused = $1 WHERE did = $2 AND state = 'live' AND paused <> $1 AND refreshed_at < $3 RETURNING id`,
+		string(why), did.String(), before)
 	if err != nil {
 		return err
 	}

@@ -73,6 +73,32 @@ func TestInactiveAccountsPause(t *testing.T) {
 	})
 }
 
+// Whoever has got tokens since an account was said to be inactive has got them
+// for an active one: old news does not count against them.
+func TestOldNewsEndsNothing(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		f := newFixture(t, db)
+		_, before := f.signIn(keyring.Secret{}, alice)
+		f.clock.advance(time.Minute)
+		said := f.clock.now()
+		f.clock.advance(time.Minute)
+		_, after := f.signIn(keyring.Secret{}, alice)
+		for _, word := range []string{"deactivated", "deleted"} {
+			if err := f.AccountStatus(t.Context(), alice, session.Status{Word: word, At: said}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.Get(t.Context(), before.ID); err == nil {
+				t.Errorf("%s: the session of before is as it was", word)
+			}
+			if _, err := f.Get(t.Context(), after.ID); err != nil {
+				t.Errorf("%s: the session of afterwards = %v", word, err)
+			}
+		}
+		f.over(before.ID)
+	})
+}
+
 // A refresh that was under way when its account was deactivated must not lose
 // the tokens that it got: the old ones are used up.
 func TestARefreshUnderWayIsKeptThroughAPause(t *testing.T) {
@@ -168,7 +194,7 @@ func TestANewHandleIsShown(t *testing.T) {
 
 func (f *fixture) status(active bool, status string) {
 	f.t.Helper()
-	if err := f.AccountStatus(f.t.Context(), alice, active, status); err != nil {
+	if err := f.AccountStatus(f.t.Context(), alice, session.Status{Active: active, Word: status}); err != nil {
 		f.t.Fatalf("AccountStatus(%v, %s): %v", active, status, err)
 	}
 }
