@@ -44,6 +44,8 @@ type Seams struct {
 	Resolver *net.Resolver
 	// ClockOffset moves the program's clock.
 	ClockOffset time.Duration
+	// SignInScope is what members are asked for at first; empty: everything.
+	SignInScope string
 }
 
 // commands is the tree that kong parses; a field's help is the documentation.

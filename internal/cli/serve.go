@@ -32,6 +32,7 @@ func (serveCommand) Run(r *run) error {
 		Settings: settings, Logger: logger, Version: r.process.Version,
 		Hangup: &daemon.Hangup{Signals: hangups, Settings: r.settings},
 		Now:    r.now, Route: r.process.Seams.Route, Resolver: r.process.Seams.Resolver,
+		SignInScope: r.process.Seams.SignInScope,
 	})
 	if err != nil {
 		return err

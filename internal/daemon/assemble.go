@@ -56,7 +56,7 @@ type members struct {
 	apps     *apps
 }
 
-func (d *Daemon) members(ctx context.Context, i *instance) (*members, error) {
+func (d *Daemon) members(ctx context.Context, i *instance, ix *index.Index) (*members, error) {
 	manager, err := session.New(session.Config{
 		DB: i.DB, Ring: i.Ring, Logger: d.cfg.Logger, Now: d.cfg.Now, ClientID: ClientID(d.settings),
 	})
@@ -84,6 +84,7 @@ func (d *Daemon) members(ctx context.Context, i *instance) (*members, error) {
 	}
 	service, err := login.New(login.Config{
 		Client: c, Attempts: attempts, Sessions: manager, Directory: i.directory, Cookies: cookies, HandOffs: programs.handOffs,
+		Meet: ix.Meet, Scope: d.cfg.SignInScope,
 		Origin: i.origin, Limit: perMinute(d.settings.Limits.SignInsPerMinute), Logger: d.cfg.Logger, Now: d.cfg.Now,
 	})
 	if err != nil {
@@ -214,7 +215,7 @@ func (d *Daemon) serving(ctx context.Context, i *instance) (http.Handler, string
 	if !d.settings.Has(config.RoleWeb) && !d.settings.Has(config.RoleJobs) {
 		return d.healthOnly(i), "", nil
 	}
-	m, err := d.members(ctx, i)
+	m, err := d.members(ctx, i, c.index)
 	if err != nil {
 		return nil, "", err
 	}
@@ -222,6 +223,7 @@ func (d *Daemon) serving(ctx context.Context, i *instance) (http.Handler, string
 		return nil, "", err
 	}
 	i.onAccount(followAccounts(m.sessions))
+	i.onAccount(forgetIdentity(i.directory))
 	if err := d.tell(i, c); err != nil {
 		return nil, "", err
 	}

@@ -30,6 +30,8 @@ type Config struct {
 	Hangup *Hangup
 	// Resolver is a seam for tests: nil means the system's.
 	Resolver *net.Resolver
+	// SignInScope is a seam for tests: see login.Config.Scope.
+	SignInScope string
 }
 
 // Daemon serves one instance.

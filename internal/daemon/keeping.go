@@ -1,6 +1,11 @@
 package daemon
 
 import (
+	"context"
+
+	"github.com/atoll-social/atoll/internal/identity"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/ingest"
 	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/oauth/client"
 )
@@ -20,4 +25,12 @@ func (i *instance) keepSessions(manager *session.Manager, c *client.Client) erro
 	i.work("revoker", revoker.Run)
 	i.work("session keeper", keeper.Run)
 	return nil
+}
+
+// forgetIdentity has an account that the network has news of looked up anew by
+// the next who needs it: where to write for a member is not a thing of the cache.
+func forgetIdentity(directory *identity.Directory) ingest.Subscriber {
+	return func(ctx context.Context, a index.AccountChange) error {
+		return directory.Purge(ctx, a.DID.AtIdentifier())
+	}
 }

@@ -90,6 +90,7 @@ type params struct {
 	TokenEndpoint      string `json:"token_endpoint"`
 	RevocationEndpoint string `json:"revocation_endpoint,omitempty"`
 	Identifier         string `json:"identifier,omitempty"`
+	Replaces           string `json:"replaces,omitempty"` // the session that it upgrades
 }
 
 // Put stores a new attempt and drops what is too many.
@@ -103,7 +104,9 @@ func (s *Attempts) Put(ctx context.Context, a *client.Attempt) error {
 	if err != nil {
 		return fmt.Errorf("store sign-in: %w", err)
 	}
-	public, err := json.Marshal(params{a.RedirectURI, a.Scope, a.KeyID, a.TokenEndpoint, a.RevocationEndpoint, own.Identifier})
+	public, err := json.Marshal(params{
+		a.RedirectURI, a.Scope, a.KeyID, a.TokenEndpoint, a.RevocationEndpoint, own.Identifier, a.Replaces,
+	})
 	if err != nil {
 		return fmt.Errorf("store sign-in: %w", err)
 	}
@@ -238,7 +241,7 @@ func (s *Attempts) scan(state string, row *sql.Row) (*client.Attempt, error) {
 		return nil, fmt.Errorf("params: %w", err)
 	}
 	own.Identifier = p.Identifier
-	a.RedirectURI, a.Scope, a.KeyID = p.RedirectURI, p.Scope, p.KeyID
+	a.RedirectURI, a.Scope, a.KeyID, a.Replaces = p.RedirectURI, p.Scope, p.KeyID, p.Replaces
 	a.TokenEndpoint, a.RevocationEndpoint = p.TokenEndpoint, p.RevocationEndpoint
 	a.CreatedAt, a.ExpiresAt = store.FromMicros(created), store.FromMicros(expires)
 	if a.AppState, err = json.Marshal(own); err != nil {

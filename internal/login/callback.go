@@ -48,6 +48,9 @@ type Outcome struct {
 	Identifier string
 	// ReturnTo is a local path: where the member came from, "/" when unknown.
 	ReturnTo string
+	// Upgrade says that it asked for more permissions than a session has, which
+	// lives on if the member declined.
+	Upgrade bool
 	// App is the sign-in of an app that this was, and ReturnTo then its page or
 	// the app's own address; empty for a browser's own sign-in.
 	App string
@@ -87,6 +90,7 @@ func (s *Service) Callback(ctx context.Context, in Callback) (Outcome, error) {
 			"This sign-in was not started in this browser, so it was refused. Start again here, with cookies allowed.").WithCode("OtherBrowser")
 	}
 	out.DID, out.Identifier, out.ReturnTo = attempt.Account, own.Identifier, own.ReturnTo
+	out.Upgrade = attempt.Replaces != ""
 	out.Cookies = []*http.Cookie{s.cfg.Cookies.Make(bindingSuffix(state), "", 0)}
 	if own.App != "" {
 		return s.comeBack(ctx, in, attempt, own, out)
@@ -97,10 +101,11 @@ func (s *Service) Callback(ctx context.Context, in Callback) (Outcome, error) {
 // finish lets the client end the attempt and stores the session.
 func (s *Service) finish(ctx context.Context, in Callback, attempt *client.Attempt, out Outcome) (Outcome, error) {
 	var signedIn session.SignedIn
-	data, _, err := s.cfg.Client.Callback(ctx, in.Query, func(ctx context.Context, data *client.SessionData, _ *client.Attempt) error {
+	data, _, err := s.cfg.Client.Callback(ctx, in.Query, func(ctx context.Context, data *client.SessionData, a *client.Attempt) error {
 		var err error
 		signedIn, err = s.cfg.Sessions.SignIn(ctx, session.SignIn{
 			Token: in.Token, Session: data, Handle: s.handle(ctx, data.DID), UserAgent: in.UserAgent, Addr: in.Addr,
+			Upgrades: a.Replaces,
 		})
 		return saving(err)
 	})
@@ -117,6 +122,7 @@ func (s *Service) finish(ctx context.Context, in Callback, attempt *client.Attem
 		return out, explain(err)
 	}
 	out.Result, out.DID = SignedIn, data.DID
+	offer(s.arrived, data.DID)
 	out.Cookies = append(out.Cookies, s.cfg.Cookies.DeviceCookie(signedIn.Token))
 	return out, nil
 }

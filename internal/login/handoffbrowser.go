@@ -110,6 +110,7 @@ func (s *Service) comeBack(ctx context.Context, in Callback, attempt *client.Att
 		return out, s.appFailed(ctx, in, attempt, r.id, err)
 	}
 	out.Result, out.DID = SignedIn, data.DID
+	offer(s.arrived, data.DID)
 	if r.redirect != "" {
 		return s.callBack(ctx, r, sessionID, data.DID, out)
 	}

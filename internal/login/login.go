@@ -39,8 +39,15 @@ type Config struct {
 		LookupDID(ctx context.Context, did syntax.DID) (*sdk.Identity, error)
 	}
 	Cookies session.Cookies
+	// Meet makes the account of somebody who has signed in one whose changes are
+	// heard of from the network. It may be called often. Nil: nobody wants to know.
+	Meet func(ctx context.Context, did syntax.DID) error
 	// HandOffs keeps the sign-ins of apps; nil: there are none.
 	HandOffs *HandOffs
+	// Scope is what members are asked for when they sign in, some of what the
+	// client declares; the rest is asked for when it is needed (Upgrade). Empty
+	// means all of it.
+	Scope string
 	// Origin is the instance's own, such as https://example.org.
 	Origin string
 	// Limit is how many sign-ins one address may begin, and how many callbacks
@@ -57,6 +64,7 @@ type Service struct {
 	cfg       Config
 	starts    *httpserver.AddrLimiter
 	callbacks *httpserver.AddrLimiter
+	arrived   chan syntax.DID // who has signed in, for Run
 	log       *slog.Logger
 	now       func() time.Time
 }
@@ -77,7 +85,7 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("login: %w", err)
 	}
-	s := &Service{cfg: cfg, starts: starts, callbacks: callbacks, log: cfg.Logger.With("component", "login"), now: cfg.Now}
+	s := &Service{cfg: cfg, starts: starts, callbacks: callbacks, arrived: make(chan syntax.DID, maxProfiles), log: cfg.Logger.With("component", "login"), now: cfg.Now}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -115,8 +123,21 @@ func (s *Service) Start(ctx context.Context, in Start) (Started, error) {
 	return s.begin(ctx, input, own, in.Addr, in.Cookies)
 }
 
-// begin starts an attempt that is bound to the browser with these cookies.
+// begin starts an attempt at signing in.
 func (s *Service) begin(ctx context.Context, input identity.Input, own appState, addr netip.Addr, sent []*http.Cookie) (Started, error) {
+	own.Identifier = input.String()
+	scope := s.cfg.Scope
+	if own.App != "" {
+		scope = "" // an app has no page on which to ask for more
+	}
+	return s.bind(ctx, own, addr, sent, func(ctx context.Context, state []byte) (*client.Started, error) {
+		return s.cfg.Client.Start(ctx, client.StartParams{Account: input.Account, Server: input.Server, Scope: scope, AppState: state})
+	})
+}
+
+// bind starts an attempt that is bound to the browser with these cookies.
+func (s *Service) bind(ctx context.Context, own appState, addr netip.Addr, sent []*http.Cookie,
+	start func(ctx context.Context, state []byte) (*client.Started, error)) (Started, error) {
 	if wait, ok := s.starts.Allow(addr); !ok {
 		return Started{}, httpserver.Limited(wait)
 	}
@@ -129,12 +150,12 @@ func (s *Service) begin(ctx context.Context, input identity.Input, own appState,
 		}
 	}
 	binding := newBinding(s.now())
-	own.Binding, own.Origin, own.Identifier = hashBinding(binding), session.Origin(addr), input.String()
+	own.Binding, own.Origin = hashBinding(binding), session.Origin(addr)
 	state, err := json.Marshal(own)
 	if err != nil {
 		return Started{}, explain(err)
 	}
-	started, err := s.cfg.Client.Start(ctx, client.StartParams{Account: input.Account, Server: input.Server, AppState: state})
+	started, err := start(ctx, state)
 	if err != nil {
 		return Started{}, explain(err)
 	}

@@ -3,12 +3,14 @@ package login_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
 	"testing"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/atoll-social/atoll/internal/login"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
 )
@@ -40,6 +42,47 @@ func TestHandlesFollowWhenSessionsAreUpdated(t *testing.T) {
 			t.Errorf("Run = %v, want nil when its context ends", err)
 		}
 	})
+}
+
+// S40: who signs in, or renews a session, is met, so that changes of the account
+// are heard of; a failure is made up for by the next time.
+func TestMembersAreMet(t *testing.T) {
+	t.Parallel()
+	i := newInstance(t, storetest.New(t, store.SQLite))
+	met := make(chan syntax.DID)
+	answers := make(chan error)
+	service, err := login.New(login.Config{
+		Client: i.client, Attempts: i.attempts, Sessions: i.sessions, Directory: i.dir, Cookies: i.cookies,
+		Origin: origin, Logger: slog.New(slog.DiscardHandler), Now: i.clock.now,
+		Meet: func(_ context.Context, did syntax.DID) error { met <- did; return <-answers },
+	})
+	i.must(err)
+	i.Service = service
+	b := i.browser()
+	b.signIn("alice.example") // before anybody runs
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- service.Run(ctx) }()
+	is := func(want syntax.DID, answer error) {
+		t.Helper()
+		if did := <-met; did != want {
+			t.Errorf("met %s, want %s", did, want)
+		}
+		answers <- answer
+	}
+	is(alice, errors.New("no room"))
+	b.signIn("bob.example")
+	is(bob, nil)
+	data, err := i.sessions.Get(t.Context(), b.account().SessionID)
+	i.must(err)
+	i.clock.advance(time.Second)
+	data.RefreshedAt = i.clock.now()
+	i.must(i.sessions.Save(t.Context(), data))
+	is(bob, nil)
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v, want nil when its context ends", err)
+	}
 }
 
 // updated saves new tokens for the browser's session until Run has looked its

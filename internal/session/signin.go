@@ -25,6 +25,10 @@ type SignIn struct {
 	Session *client.SessionData
 	// Handle is for display; empty when no handle could be verified.
 	Handle syntax.Handle
+	// Upgrades is the session that this sign-in was to have more permissions
+	// than; empty for any other. Where it is the one that this device had, it
+	// ends for that reason.
+	Upgrades string
 	// UserAgent is the request's header; only its Summary is kept.
 	UserAgent string
 	// Addr is the member's address; only its Origin is kept.
@@ -149,9 +153,13 @@ SET session_id = excluded.session_id, handle = excluded.handle, signed_in_at = e
 	if err != nil || replaced == "" {
 		return replaced, err
 	}
-	ended, err := tx.endSession(ctx, replaced, ReasonReplaced)
+	why := ReasonReplaced
+	if replaced == in.Upgrades {
+		why = client.ReasonUpgraded
+	}
+	ended, err := tx.endSession(ctx, replaced, why)
 	if err != nil {
 		return replaced, err
 	}
-	return replaced, tx.recordEnded(ctx, ended, ReasonReplaced)
+	return replaced, tx.recordEnded(ctx, ended, why)
 }

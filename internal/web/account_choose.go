@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/session"
 )
 
@@ -12,7 +13,7 @@ import (
 // account is meant; backs says where "do nothing" leads. By path.
 var (
 	verbs = map[string]string{
-		"/posts": "Post", "/oauth/logout": "Sign out", "/account/switch": "Go on", "/account/sign-out-device": "Sign out there",
+		"/posts": "Post", "/oauth/upgrade": "Go on", "/oauth/logout": "Sign out", "/account/switch": "Go on", "/account/sign-out-device": "Sign out there",
 		"/account/sign-out-everywhere": "Sign out everywhere",
 	}
 	backs = map[string]string{"/posts": "/discover"}
@@ -25,6 +26,9 @@ func (s *Server) chooseAccount(w http.ResponseWriter, r *http.Request, v visitor
 	data := choicePage{Action: r.URL.Path, Verb: verbs[r.URL.Path], Back: backs[r.URL.Path]}
 	if data.Back == "" {
 		data.Back = "/account"
+	}
+	if data.Action == "/oauth/upgrade" {
+		httpserver.FormsLeadElsewhere(w.Header())
 	}
 	var switched *session.SwitchedError
 	if errors.As(cause, &switched) {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/session"
 )
 
 // accountShow answers GET /account: who the member is here, what Atoll may do,
@@ -29,6 +30,9 @@ func (s *Server) accountShow(w http.ResponseWriter, r *http.Request) error {
 	}
 	if _, err := v.device.Acting(account.DID); err != nil {
 		data.Ended = fault.From(err).Public
+	}
+	if account.Live && account.Paused != "" {
+		data.Paused = fault.From(&session.PausedError{DID: account.DID, Reason: account.Paused}).Public
 	}
 	for _, d := range devices {
 		data.Devices = append(data.Devices, deviceItem{

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/session"
 )
 
 func TestAccountPageShowsWhatIsKept(t *testing.T) {
@@ -23,6 +25,18 @@ func TestAccountPageShowsWhatIsKept(t *testing.T) {
 		t.Errorf("account page: Cache-Control %q, want no-store", got)
 	}
 	s.browser(t).get("/account").leads("/sign-in?return_to=%2Faccount")
+}
+
+// S40: whoever wonders why nothing can be written is told.
+func TestAccountPageOfAnInactiveAccount(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.member(t, alice)
+	b.get("/account").is(200).lacks("deactivated")
+	if err := s.sessions.AccountStatus(t.Context(), syntax.DID(alice.DID), session.Status{Word: "deactivated"}); err != nil {
+		t.Fatal(err)
+	}
+	b.get("/account").is(200, "Your account is deactivated at its server.", "until it is active there again", `role="alert"`)
 }
 
 func TestSwitchingAccounts(t *testing.T) {

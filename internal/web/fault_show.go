@@ -68,6 +68,12 @@ func (s *Server) RenderFault(w http.ResponseWriter, r *http.Request, err error) 
 func (s *Server) renderFault(w http.ResponseWriter, r *http.Request, err error, p page) {
 	status := httpserver.Status(err)
 	data := s.faultData(r, err, status)
+	if p.Viewer != nil {
+		if data.Grant = newGrantForm(err, p.Viewer.DID, s.cameFrom(r)); data.Grant != nil {
+			data.Heading, data.What = "One more permission", permissionMissing
+			httpserver.FormsLeadElsewhere(w.Header())
+		}
+	}
 	p.Title, p.Path, p.Back, p.Data = data.Heading, r.URL.Path, s.back(r), data
 	if s.pages.write(w, status, "fault_show", p) != nil {
 		httpserver.RenderText(w, r, err)

@@ -87,7 +87,9 @@ func (directory) PDS(*identity.Identity) (string, error) { return "https://pds.e
 type fakeServers struct {
 	start     func(login.Start) (login.Started, error)
 	callback  func(login.Callback) (login.Outcome, error)
+	upgrade   func(login.Upgrade) (login.Started, error)
 	started   []login.Start
+	upgraded  []login.Upgrade
 	callbacks []login.Callback
 }
 
@@ -99,6 +101,11 @@ func (f *fakeServers) Start(_ context.Context, in login.Start) (login.Started, e
 func (f *fakeServers) Callback(_ context.Context, in login.Callback) (login.Outcome, error) {
 	f.callbacks = append(f.callbacks, in)
 	return f.callback(in)
+}
+
+func (f *fakeServers) Upgrade(_ context.Context, in login.Upgrade) (login.Started, error) {
+	f.upgraded = append(f.upgraded, in)
+	return f.upgrade(in)
 }
 
 // newSite makes a site on an SQLite file of its own. change may alter the
@@ -261,12 +268,14 @@ func (b *browser) send(r *http.Request) *answer {
 }
 
 // keepsForms checks that forms are held to this site and to origins that are
-// named, but for that of signing in, which leads to any server.
+// named, but for those of signing in and of giving permissions, which lead to
+// any server.
 func (a *answer) keepsForms() {
 	a.t.Helper()
 	kept := strings.Contains(a.header.Get("Content-Security-Policy"), "form-action 'self'")
-	if leaves := strings.Contains(a.body, `action="/oauth/login"`); kept == leaves {
-		a.t.Errorf("%s: form-action is in the policy: %t, on a page with the sign-in form: %t", a.what, kept, leaves)
+	leaves := strings.Contains(a.body, `action="/oauth/login"`) || strings.Contains(a.body, `action="/oauth/upgrade"`)
+	if kept == leaves {
+		a.t.Errorf("%s: form-action is in the policy: %t, on a page with a form that leads elsewhere: %t", a.what, kept, leaves)
 	}
 }
 

@@ -10,15 +10,22 @@ import (
 const (
 	noticeParam    = "sign-in"
 	noticeDeclined = "declined"
+	noticeKept     = "kept"
 )
 
 // declinedNotice is what a member reads who said no at their server (S18).
 const declinedNotice = "You did not sign in, and nothing has changed. You can try again whenever you like."
 
+// keptNotice is what a member reads who gave no further permission there (S36).
+const keptNotice = "You gave no further permission. You are still signed in, and nothing has changed."
+
 // noticeOf is the notice that the request's address asks for.
 func noticeOf(r *http.Request) string {
-	if r.URL.Query().Get(noticeParam) == noticeDeclined {
+	switch r.URL.Query().Get(noticeParam) {
+	case noticeDeclined:
 		return declinedNotice
+	case noticeKept:
+		return keptNotice
 	}
 	return ""
 }
@@ -40,7 +47,7 @@ func withNotice(r *http.Request, to string) string {
 	if noticeOf(r) == "" {
 		return to
 	}
-	return addNotice(to, noticeDeclined)
+	return addNotice(to, r.URL.Query().Get(noticeParam))
 }
 
 // withoutNotice is the address of a page without its notice.

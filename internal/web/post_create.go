@@ -14,6 +14,7 @@ import (
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/session"
 )
@@ -102,6 +103,9 @@ func (s *Server) postAgain(err error, form url.Values, author person) error {
 		}
 		data := newPostForm(&author, form.Get("key"), form.Get("community"), form.Get("title"), form.Get("content"))
 		data.mark(err)
+		if data.Grant != nil {
+			httpserver.FormsLeadElsewhere(w.Header())
+		}
 		return s.show(w, r, v, status, "post_create", "Write a post", data)
 	}}
 }
@@ -116,6 +120,10 @@ func (p *postForm) mark(err error) {
 		return
 	}
 	p.Trouble = f.Public
+	if p.Grant = newGrantForm(err, p.Acting, "/discover"); p.Grant != nil {
+		p.Grant.Apart, p.Trouble = true, permissionMissing
+		return
+	}
 	switch f.Code {
 	case "SignInAgain", "AuthRequired", "MissingScope":
 		p.SignIn = "/sign-in?" + url.Values{"handle": {p.Acting}, "return_to": {"/discover"}}.Encode()

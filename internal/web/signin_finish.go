@@ -33,11 +33,14 @@ func (s *Server) signInFinish(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.callbackFailed(err, out)
 	}
-	if out.Result == login.Declined {
+	switch {
+	case out.Result != login.Declined:
+		redirect(w, r, out.ReturnTo)
+	case out.Upgrade:
+		redirect(w, r, addNotice(out.ReturnTo, noticeKept))
+	default:
 		redirect(w, r, addNotice(out.ReturnTo, noticeDeclined))
-		return nil
 	}
-	redirect(w, r, out.ReturnTo)
 	return nil
 }
 

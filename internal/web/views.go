@@ -34,6 +34,7 @@ type postForm struct {
 	Name                   string // their name
 	Trouble                string // what is wrong with the whole
 	SignIn                 string // address of the sign-in page, when that is the way on
+	Grant                  *grantForm
 	Key                    string // record key, chosen before the first attempt
 	Community, Title, Text field
 }
@@ -48,6 +49,7 @@ type signInPage struct {
 // accountPage is the data of account_show.
 type accountPage struct {
 	Ended       string // why the session is over; empty while it lives
+	Paused      string // why nothing can be written just now; empty when nothing is in the way
 	PDS         string
 	SignedIn    moment
 	Permissions []string // in words
@@ -97,6 +99,7 @@ type faultPage struct {
 	Heading   string
 	What      string
 	Do        string
+	Grant     *grantForm // the way on, when a permission is missing
 	Links     []link
 	Status    int
 	RequestID string

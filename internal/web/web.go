@@ -52,6 +52,7 @@ type Config struct {
 type SignIn interface {
 	Start(ctx context.Context, in login.Start) (login.Started, error)
 	Callback(ctx context.Context, in login.Callback) (login.Outcome, error)
+	Upgrade(ctx context.Context, in login.Upgrade) (login.Started, error)
 }
 
 // Server renders the pages of one instance. It is safe for concurrent use.
@@ -99,6 +100,7 @@ func (s *Server) Mount(mux *http.ServeMux) {
 		"GET /oauth/login":    s.signInStart,
 		"POST /oauth/login":   s.signInStart,
 		"GET /oauth/callback": s.signInFinish,
+		"POST /oauth/upgrade": s.signInUpgrade,
 
 		"GET /account":                      s.accountShow,
 		"POST /account/switch":              s.accountSwitch,

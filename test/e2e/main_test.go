@@ -24,6 +24,7 @@ type seams struct {
 	Network     string            // network.Env
 	Hosts       map[string]string // https host → loopback address, beside the network's own
 	ClockOffset time.Duration
+	SignInScope string
 }
 
 func TestMain(m *testing.M) {
@@ -60,7 +61,7 @@ func parseSeams(text string) (cli.Seams, error) {
 		return n.Route(host)
 	}
 	resolver, err := emptyDNS()
-	return cli.Seams{Route: route, Resolver: resolver, ClockOffset: s.ClockOffset}, err
+	return cli.Seams{Route: route, Resolver: resolver, ClockOffset: s.ClockOffset, SignInScope: s.SignInScope}, err
 }
 
 // plcHost is what a production-shaped process calls the local directory.

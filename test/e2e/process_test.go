@@ -29,6 +29,7 @@ type shape struct {
 	database     string            // postgres URL; empty is SQLite
 	env          map[string]string // more settings
 	clockOffset  time.Duration
+	signInScope  string // what members are asked for at first; empty is everything
 }
 
 // instance is one Atoll with its data, across restarts of its process.
@@ -135,7 +136,7 @@ func (i *instance) environment() []string {
 const unset = "\x00"
 
 func (i *instance) seams() string {
-	s := seams{Network: i.network.Env(), Hosts: maps.Clone(i.hosts), ClockOffset: i.shape.clockOffset}
+	s := seams{Network: i.network.Env(), Hosts: maps.Clone(i.hosts), ClockOffset: i.shape.clockOffset, SignInScope: i.shape.signInScope}
 	if _, mapped := s.Hosts[i.host]; i.host != "" && !mapped {
 		s.Hosts[i.host] = i.addr
 	}
