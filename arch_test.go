@@ -111,6 +111,7 @@ var tables = map[string]string{
 	"ingest_lease":             "ingest",
 	"ingest_listing":           "ingest",
 	"agent_write_key":          "agent",
+	"community_key":            "community",
 }
 
 // source is one parsed Go file of the project.

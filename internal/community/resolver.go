@@ -96,6 +96,16 @@ func (r *Resolver) Person(ctx context.Context, text string) (index.Identity, err
 	return id, nil
 }
 
+// gone is find for what is to be left behind: a DID needs no look-up, so that
+// an account that is not there any more can be let go.
+func (r *Resolver) gone(ctx context.Context, text string, find func(context.Context, string) (index.Identity, error)) (syntax.DID, error) {
+	if input, err := identity.ParseInput(text); err == nil && input.Account.IsDID() && len(input.Account) <= index.MaxDIDBytes {
+		return input.Account.DID(), nil
+	}
+	id, err := find(ctx, text)
+	return id.DID, err
+}
+
 // account reads text and looks it up, verified in both directions. Errors are
 // faults of our own, or the directory's.
 func (r *Resolver) account(ctx context.Context, text, noServer string) (index.Identity, error) {

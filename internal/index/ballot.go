@@ -16,6 +16,8 @@ type box struct {
 	table string
 	// alias tells that the table has references in the older form.
 	alias bool
+	// named tells that the table has the record's CID.
+	named bool
 	// count is told how an account's stand on a subject has changed; nil where
 	// nothing is counted. Zero is no stand.
 	count func(b *batch, p pair, before, after int64)
@@ -130,6 +132,9 @@ func (x box) write(ctx context.Context, b *batch, fresh []change, have map[ballo
 		if x.alias {
 			rows[i] = append(rows[i], idOrNull(r.alias))
 		}
+		if x.named {
+			rows[i] = append(rows[i], orNull(string(ch.cid)))
+		}
 		if old := have[k]; old.subject != 0 {
 			pairs = append(pairs, pair{old.subject, k.account})
 			lost[pair{old.subject, k.account}] = true
@@ -154,6 +159,9 @@ func (x box) store(ctx context.Context, b *batch, rows [][]any) error {
 	types := []string{"BIGINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT"}
 	if x.alias {
 		columns, set, types = columns+", alias_id", set+", alias_id = excluded.alias_id", append(types, "BIGINT")
+	}
+	if x.named {
+		columns, set, types = columns+", cid", set+", cid = excluded.cid", append(types, "TEXT")
 	}
 	return b.upsert(ctx, `INSERT INTO `+x.table+` (`+columns+`)`, types, rows,
 		`ON CONFLICT (account_id, tid) DO UPDATE SET `+set)

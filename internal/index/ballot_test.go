@@ -195,16 +195,31 @@ func TestBlocks(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		x := newIndex(t, db)
 		subject := func(did syntax.DID) map[string]any { return map[string]any{"subject": string(did)} }
-		apply(t, x, prepare(t, x, alice, 1,
-			put(PersonBlockCollection, rkey(1), subject(bob)), put(PersonBlockCollection, rkey(2), subject(bob)),
-			put(CommunityBlockCollection, rkey(1), subject(commons))))
-		people, err := x.BlockedPeople(t.Context(), alice)
-		if diff := cmp.Diff([]Block{{bob, recordURI(alice, PersonBlockCollection, rkey(2))}}, people); diff != "" || err != nil {
-			t.Errorf("people (-want +got):\n%s%v", diff, err)
+		ops := []Op{put(PersonBlockCollection, rkey(1), subject(bob)), put(PersonBlockCollection, rkey(2), subject(bob)),
+			put(PersonBlockCollection, rkey(3), subject(commons)), put(CommunityBlockCollection, rkey(1), subject(commons))}
+		apply(t, x, prepare(t, x, alice, 1, ops...))
+		block := func(op Op, subject syntax.DID) Block {
+			return Block{subject, recordURI(alice, op.Collection, op.RKey), op.CID, syntax.TID(op.RKey).Time()}
 		}
-		communities, err := x.BlockedCommunities(t.Context(), alice)
-		if diff := cmp.Diff([]Block{{commons, recordURI(alice, CommunityBlockCollection, rkey(1))}}, communities); diff != "" || err != nil {
+		var people []Block
+		var after *Position
+		for range 2 { // the older record on bob does not count
+			page, next, err := x.Blocks(t.Context(), alice, PersonBlockCollection, 1, after)
+			if err != nil || len(people) == 0 != (next != nil) {
+				t.Fatalf("page after %v: next %v, %v", after, next, err)
+			}
+			people, after = append(people, page...), next
+		}
+		if diff := cmp.Diff([]Block{block(ops[2], commons), block(ops[1], bob)}, people); diff != "" {
+			t.Errorf("people (-want +got):\n%s", diff)
+		}
+		communities, next, err := x.Blocks(t.Context(), alice, CommunityBlockCollection, -1, nil)
+		if diff := cmp.Diff([]Block{block(ops[3], commons)}, communities); diff != "" || next != nil || err != nil {
 			t.Errorf("communities (-want +got):\n%s%v", diff, err)
+		}
+		stands, err := x.Stands(t.Context(), PersonBlockCollection, alice, bob)
+		if diff := cmp.Diff([]Stand{{rkey(2), 1}, {rkey(1), 1}}, stands); diff != "" || err != nil {
+			t.Errorf("blocks of bob (-want +got):\n%s%v", diff, err)
 		}
 	})
 }

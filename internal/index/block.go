@@ -2,6 +2,9 @@ package index
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
@@ -13,11 +16,11 @@ const (
 )
 
 func personBlockKind() kind {
-	return kind{nsid: PersonBlockCollection, key: isTID, read: readBlock, apply: box{table: "person_block"}.apply, quiet: true, quietRefs: true, slim: true}
+	return kind{nsid: PersonBlockCollection, key: isTID, read: readBlock, apply: box{table: "person_block", named: true}.apply, quiet: true, quietRefs: true, slim: true}
 }
 
 func communityBlockKind() kind {
-	return kind{nsid: CommunityBlockCollection, key: isTID, read: readBlock, apply: box{table: "community_block"}.apply, quiet: true, quietRefs: true, slim: true}
+	return kind{nsid: CommunityBlockCollection, key: isTID, read: readBlock, apply: box{table: "community_block", named: true}.apply, quiet: true, quietRefs: true, slim: true}
 }
 
 func readBlock(in input) (value, error) {
@@ -29,34 +32,45 @@ func readBlock(in input) (value, error) {
 type Block struct {
 	Subject syntax.DID
 	URI     syntax.ATURI
+	// CID is empty when the block was indexed before CIDs were kept.
+	CID syntax.CID
+	// At is when it was made, as its key says.
+	At time.Time
 }
 
-// BlockedPeople lists the people whom an account has blocked.
-func (x *Index) BlockedPeople(ctx context.Context, did syntax.DID) ([]Block, error) {
-	return x.blocks(ctx, did, "person_block", PersonBlockCollection)
-}
-
-// BlockedCommunities lists the communities that an account has blocked.
-func (x *Index) BlockedCommunities(ctx context.Context, did syntax.DID) ([]Block, error) {
-	return x.blocks(ctx, did, "community_block", CommunityBlockCollection)
-}
-
-// blocks lists the records that count, the newest first.
-func (x *Index) blocks(ctx context.Context, did syntax.DID, table string, collection syntax.NSID) ([]Block, error) {
-	rows, err := x.db.Read().QueryContext(ctx, `
-		SELECT s.did, max(k.tid) FROM account a JOIN `+table+` k ON k.account_id = a.id JOIN account s ON s.id = k.subject_id
-		WHERE a.did = $1 GROUP BY s.did ORDER BY max(k.tid) DESC`, did)
-	if err != nil {
-		return nil, err
+// Blocks lists an account's blocks of a type that count, the newest first: limit
+// of them at most, all when it is negative, those after the position when one is
+// given. next is nil on the last page.
+func (x *Index) Blocks(ctx context.Context, did syntax.DID, collection syntax.NSID, limit int, after *Position) (blocks []Block, next *Position, err error) {
+	table := standTables()[collection]
+	query, args := `
+		SELECT s.did, k.tid, COALESCE(k.cid, '') FROM account a
+		JOIN `+table+` k ON k.account_id = a.id JOIN account s ON s.id = k.subject_id
+		WHERE a.did = $1 AND k.tid = (
+		    SELECT max(o.tid) FROM `+table+` o WHERE o.subject_id = k.subject_id AND o.account_id = k.account_id)`, []any{did}
+	if after != nil {
+		query, args = query+` AND k.tid < $2`, append(args, after.id)
 	}
-	var out []Block
+	query += ` ORDER BY k.tid DESC`
+	if limit >= 0 {
+		query += ` LIMIT ` + strconv.Itoa(limit+1)
+	}
+	rows, err := x.db.Read().QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list blocks of %s: %w", did, err)
+	}
+	var last Position
 	err = each(rows, func() error {
 		var k Block
 		var tid int64
-		err := rows.Scan(&k.Subject, &tid)
-		k.URI = recordURI(did, collection, tidText(tid))
-		out = append(out, k)
+		err := rows.Scan(&k.Subject, &tid, &k.CID)
+		if limit >= 0 && len(blocks) == limit { // the one too many proves another page
+			next = &Position{id: last.id}
+			return err
+		}
+		k.URI, k.At = recordURI(did, collection, tidText(tid)), time.UnixMicro(revTime(tid)).UTC()
+		last.id, blocks = tid, append(blocks, k)
 		return err
 	})
-	return out, err
+	return blocks, next, err
 }

@@ -1,0 +1,174 @@
+package community
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/pds"
+	"github.com/atoll-social/atoll/internal/record"
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// repos is an agent whose servers are in memory: every account's repository, in
+// the order of its revisions.
+type repos struct {
+	mu      sync.Mutex
+	records map[pds.Place]map[string]any
+	writes  []pds.Place
+	last    int64
+	fail    error
+}
+
+func newRepos() *repos { return &repos{records: map[pds.Place]map[string]any{}} }
+
+func (r *repos) rev() syntax.TID {
+	r.last = max(r.last+1, time.Now().UnixMicro())
+	return syntax.NewTID(r.last, 0)
+}
+
+func (r *repos) Key(context.Context, syntax.DID, string, []byte) (syntax.TID, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rev(), nil
+}
+
+func (r *repos) Create(ctx context.Context, actor agent.Actor, w agent.Write) (agent.Done, error) {
+	return r.Put(ctx, actor, agent.Put{Write: w, Swap: agent.SwapNone})
+}
+
+func (r *repos) Put(_ context.Context, actor agent.Actor, p agent.Put) (agent.Done, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	place := pds.Place{Repo: actor.DID, Collection: p.Collection, RKey: p.RKey}
+	if err := r.allowed(place, p.Swap); err != nil {
+		return agent.Done{}, err
+	}
+	r.records[place], r.writes = maps.Clone(p.Record), append(r.writes, place)
+	cid, err := agent.RecordCID(p.Record)
+	return agent.Done{URI: place.URI(), CID: cid, Rev: r.rev()}, err
+}
+
+func (r *repos) Delete(_ context.Context, actor agent.Actor, d agent.Delete) (agent.Removed, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	place := pds.Place{Repo: actor.DID, Collection: d.Collection, RKey: d.RKey}
+	if err := r.allowed(place, d.Swap); err != nil {
+		return agent.Removed{}, err
+	}
+	delete(r.records, place)
+	r.writes = append(r.writes, place)
+	return agent.Removed{Rev: r.rev()}, nil
+}
+
+func (r *repos) allowed(place pds.Place, swap agent.Swap) error {
+	if r.fail != nil {
+		return r.fail
+	}
+	there := agent.SwapNone
+	if was, ok := r.records[place]; ok {
+		cid, err := agent.RecordCID(was)
+		if err != nil {
+			return err
+		}
+		there = agent.SwapCID(cid)
+	}
+	if swap != "" && swap != there {
+		return &agent.Error{Kind: agent.Stale}
+	}
+	return nil
+}
+
+func (r *repos) Read(_ context.Context, did syntax.DID, collection syntax.NSID, rkey syntax.RecordKey) (agent.Read, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fail != nil {
+		return agent.Read{}, r.fail
+	}
+	was, ok := r.records[pds.Place{Repo: did, Collection: collection, RKey: rkey}]
+	if !ok {
+		return agent.Read{}, fault.Wrap(fault.NotFound, pds.ErrRecordNotFound, "There is no such record.")
+	}
+	cid, err := agent.RecordCID(was)
+	return agent.Read{CID: cid, Record: maps.Clone(was)}, err
+}
+
+// in lists the records of an account in a collection.
+func (r *repos) in(did syntax.DID, collection syntax.NSID) map[syntax.RecordKey]map[string]any {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := map[syntax.RecordKey]map[string]any{}
+	for place, rec := range r.records {
+		if place.Repo == did && place.Collection == collection {
+			out[place.RKey] = rec
+		}
+	}
+	return out
+}
+
+// village is a service with everything around it.
+type village struct {
+	*Service
+	db    *store.DB
+	index *index.Index
+	repos *repos
+}
+
+// actor is the member who asks.
+var actor = agent.Actor{DID: alice, SessionID: "s1"}
+
+func newVillage(t *testing.T, db *store.DB, r *repos, change ...func(*Config)) *village {
+	t.Helper()
+	x, err := index.New(index.Config{DB: db})
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	records, err := record.New(record.Config{DB: db, Index: x, Agent: r, Directory: town{}, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{DB: db, Index: x, Agent: r, Records: records, Names: newResolver(t, x, town{}), Logger: quiet}
+	for _, f := range change {
+		f(&cfg)
+	}
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &village{Service: s, db: db, index: x, repos: r}
+}
+
+// settle makes garden a community that is known and verified.
+func (v *village) settle(t *testing.T) {
+	t.Helper()
+	put(t, v.db, v.index, garden, index.CommunityCollection, "self", profileRecord(string(own), "garden"))
+	verifyHosts(t, v.index, true)
+}
+
+func (v *village) subscribers(t *testing.T, community syntax.DID) int64 {
+	t.Helper()
+	c, ok, err := v.index.Community(t.Context(), community)
+	if err != nil || !ok {
+		t.Fatalf("community %s: %t, %v", community, ok, err)
+	}
+	return c.Subscribers
+}
+
+// code is what a person is told, "" when nothing went wrong.
+func code(err error) string {
+	if err == nil {
+		return ""
+	}
+	f := fault.From(err)
+	return fmt.Sprint(f.Kind, " ", f.Code)
+}

@@ -1,0 +1,82 @@
+package community
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/index"
+)
+
+// What a member may ask to see of a community: from the best of it only to all.
+const (
+	LeastVisibility, MostVisibility = 1, 5
+	defaultVisibility               = 3
+)
+
+// Subscribe makes actor follow the community that text names, or changes how
+// much of it they see: visibility is from 1 to 5, numbers outside are taken as
+// the nearer end, and nil leaves what was, 3 at first. However often and at
+// once it is called, there is one record. Errors: those of Resolver.Find,
+// NotFound (CommunityNotFound) for what is no community or is not to be seen,
+// and those of agent.Put.
+func (s *Service) Subscribe(ctx context.Context, actor agent.Actor, text string, visibility *int) (Record, error) {
+	id, err := s.community(ctx, text)
+	if err != nil {
+		return Record{}, err
+	}
+	return s.take(ctx, actor, stand{index.SubscriptionCollection, id.DID, func(record map[string]any) {
+		subscribing(record, visibility)
+	}})
+}
+
+// subscribing writes into the record of a subscription what a member wants.
+func subscribing(record map[string]any, visibility *int) {
+	delete(record, "endedAt")
+	is, ok := record["contentVisibility"].(int64)
+	if visibility != nil {
+		is, ok = int64(*visibility), true
+	}
+	if !ok {
+		is = defaultVisibility
+	}
+	record["contentVisibility"] = min(max(is, LeastVisibility), MostVisibility)
+}
+
+// Unsubscribe removes every subscription of actor to the community that text
+// names; not to follow it is success. Errors: those of Resolver.Find and of
+// agent.Delete.
+func (s *Service) Unsubscribe(ctx context.Context, actor agent.Actor, text string) error {
+	return s.leaveNamed(ctx, actor, index.SubscriptionCollection, text, s.cfg.Names.Find)
+}
+
+// community finds a community that may be shown: the index has it, or else its
+// own repository says that it is one.
+func (s *Service) community(ctx context.Context, text string) (index.Identity, error) {
+	id, err := s.cfg.Names.Find(ctx, text)
+	if err != nil {
+		return index.Identity{}, err
+	}
+	hidden, err := s.cfg.Index.Hidden(ctx, id.DID)
+	if err != nil {
+		return index.Identity{}, err
+	}
+	host := syntax.DID("")
+	if !hidden {
+		if host, err = s.cfg.Names.host(ctx, id); err != nil {
+			return index.Identity{}, fmt.Errorf("%w: %w", ErrCommunity, err)
+		}
+	}
+	if host == "" {
+		return index.Identity{}, fmt.Errorf("%w: %w", ErrCommunity, fault.New(fault.NotFound,
+			fmt.Sprintf("%.100s is no community, or is not there any more.", text)).WithCode("CommunityNotFound"))
+	}
+	return id, nil
+}
+
+// datetime writes a time in the form that the protocol prefers.
+func datetime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
