@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/config"
 	"github.com/atoll-social/atoll/internal/egress"
 	"github.com/atoll-social/atoll/internal/httpserver"
@@ -129,7 +130,9 @@ func perMinute(n int) httpserver.LimiterConfig {
 type content struct {
 	index   *index.Index
 	cursors *index.Cursors
-	posts   *post.Service // nil until writing is assembled
+	// What members write with; nil until writing is assembled.
+	posts       *post.Service
+	communities *community.Service
 }
 
 // cursorKey is the label under which the key that signs cursors is derived.
@@ -168,6 +171,9 @@ func (d *Daemon) writing(i *instance, m *members, c *content) error {
 	}
 	names, err := d.names(i, c)
 	if err != nil {
+		return err
+	}
+	if c.communities, err = d.communities(i, c, agents, records, names); err != nil {
 		return err
 	}
 	c.posts, err = post.New(post.Config{Keys: agents, Records: records, Communities: names})

@@ -68,7 +68,7 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 	}
 	api, err := xrpc.New(xrpc.Config{
 		Sessions: m.sessions, Cookies: m.cookies, Renewing: m.client, Apps: m.apps.sessions, Origins: origins,
-		Index: c.index, Cursors: c.cursors, Posts: c.posts, Writes: writes,
+		Index: c.index, Cursors: c.cursors, Posts: c.posts, Communities: c.communities, Writes: writes,
 	})
 	if err != nil {
 		return nil, err

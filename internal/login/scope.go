@@ -9,5 +9,8 @@ func Scope() string {
 	return strings.Join([]string{
 		"atproto",
 		"repo:social.coves.community.postv2?action=create",
+		"repo:social.coves.community.subscription",
+		"repo:social.coves.community.block",
+		"repo:social.coves.actor.block",
 	}, " ")
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/keyring"
+	"github.com/atoll-social/atoll/internal/pds"
 	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/record"
 	"github.com/atoll-social/atoll/internal/session"
@@ -46,23 +47,6 @@ type api struct {
 	index   *index.Index
 	handler http.Handler
 	desk    *desk
-}
-
-// desk stands in for the members' servers.
-type desk struct {
-	*agent.Agent
-	actors []agent.Actor
-	fail   error
-}
-
-func (d *desk) Create(_ context.Context, actor agent.Actor, w agent.Write) (agent.Done, error) {
-	d.actors = append(d.actors, actor)
-	if d.fail != nil {
-		return agent.Done{}, d.fail
-	}
-	cid, err := agent.RecordCID(w.Record)
-	uri := syntax.ATURI("at://" + string(actor.DID) + "/" + string(w.Collection) + "/" + string(w.RKey))
-	return agent.Done{URI: uri, CID: cid, Rev: syntax.TID(w.RKey)}, err
 }
 
 // people is the directory.
@@ -100,18 +84,19 @@ func newAPI(t *testing.T, change ...func(*Config)) *api {
 	db := storetest.New(t, store.SQLite)
 	quiet := slog.New(slog.DiscardHandler)
 	a := &api{t: t, db: db, index: must(index.New(index.Config{DB: db}))(t)}
-	a.desk = &desk{Agent: must(agent.New(agent.Config{DB: db, Directory: people{}, HTTP: http.DefaultClient, Logger: quiet,
+	a.desk = &desk{records: map[pds.Place]map[string]any{}, Agent: must(agent.New(agent.Config{DB: db, Directory: people{}, HTTP: http.DefaultClient, Logger: quiet,
 		Open: agent.OAuth(nil)}))(t)}
 	records := must(record.New(record.Config{DB: db, Index: a.index, Agent: a.desk, Directory: people{}, Logger: quiet}))(t)
-	names := must(community.NewResolver(community.ResolverConfig{Index: a.index, Directory: people{}, HTTP: http.DefaultClient}))(t)
+	names := must(community.NewResolver(community.ResolverConfig{Index: a.index, Directory: people{}, HTTP: people{}}))(t)
 	ring := must(keyring.Parse(must(keyring.Generate())(t)))(t)
 	cfg := Config{
-		Sessions: must(session.New(session.Config{DB: db, Ring: ring, Logger: quiet}))(t),
-		Cookies:  must(session.NewCookies(origin, 0))(t),
-		Origins:  must(httpserver.NewOrigins(origin))(t),
-		Index:    a.index,
-		Cursors:  must(index.NewCursors(make([]byte, 32)))(t),
-		Posts:    must(post.New(post.Config{Keys: a.desk, Records: records, Communities: names}))(t),
+		Sessions:    must(session.New(session.Config{DB: db, Ring: ring, Logger: quiet}))(t),
+		Cookies:     must(session.NewCookies(origin, 0))(t),
+		Origins:     must(httpserver.NewOrigins(origin))(t),
+		Index:       a.index,
+		Cursors:     must(index.NewCursors(make([]byte, 32)))(t),
+		Communities: must(community.New(community.Config{DB: db, Index: a.index, Agent: a.desk, Records: records, Names: names, Logger: quiet}))(t),
+		Posts:       must(post.New(post.Config{Keys: a.desk, Records: records, Communities: names}))(t),
 	}
 	for _, f := range change {
 		f(&cfg)

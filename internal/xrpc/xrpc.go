@@ -11,6 +11,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/index"
@@ -36,6 +37,8 @@ type Config struct {
 	Index   *index.Index
 	Cursors *index.Cursors
 	Posts   *post.Service
+	// Communities follows, blocks, creates and changes communities.
+	Communities *community.Service
 	// Writes limits how much one account may write; nil means no limit.
 	Writes *httpserver.Limiter
 }
@@ -53,8 +56,8 @@ type Server struct {
 
 // New checks cfg. It does no I/O.
 func New(cfg Config) (*Server, error) {
-	if cfg.Sessions == nil || cfg.Origins == nil || cfg.Index == nil || cfg.Cursors == nil || cfg.Posts == nil {
-		return nil, errors.New("xrpc: Sessions, Origins, Index, Cursors and Posts are required")
+	if cfg.Sessions == nil || cfg.Origins == nil || cfg.Index == nil || cfg.Cursors == nil || cfg.Posts == nil || cfg.Communities == nil {
+		return nil, errors.New("xrpc: Sessions, Origins, Index, Cursors, Posts and Communities are required")
 	}
 	s := &Server{cfg: cfg, methods: map[syntax.NSID]method{}}
 	for _, m := range s.all() {
@@ -78,6 +81,14 @@ type method struct {
 func (s *Server) all() []method {
 	return []method{
 		{"social.coves.feed.getDiscover", http.MethodGet, optional, "", s.getDiscover},
+		{"social.coves.actor.blockUser", http.MethodPost, required, index.PersonBlockCollection, s.blockUser},
+		{"social.coves.actor.unblockUser", http.MethodPost, required, index.PersonBlockCollection, s.unblockUser},
+		{"social.coves.actor.getBlockedUsers", http.MethodGet, required, "", s.getBlockedUsers},
+		{"social.coves.community.subscribe", http.MethodPost, required, index.SubscriptionCollection, s.subscribe},
+		{"social.coves.community.unsubscribe", http.MethodPost, required, index.SubscriptionCollection, s.unsubscribe},
+		{"social.coves.community.blockCommunity", http.MethodPost, required, index.CommunityBlockCollection, s.blockCommunity},
+		{"social.coves.community.unblockCommunity", http.MethodPost, required, index.CommunityBlockCollection, s.unblockCommunity},
+		{"social.coves.community.getBlockedCommunities", http.MethodGet, required, "", s.getBlockedCommunities},
 		{"social.coves.community.post.create", http.MethodPost, required, index.PostCollection, s.postCreate},
 	}
 }
