@@ -16,7 +16,11 @@ import (
 // Sessions shows and ends members' sessions. It shows no secret.
 type Sessions struct {
 	Manager *session.Manager
-	Now     func() time.Time
+	// Client renews tokens; only Refresh needs it.
+	Client interface {
+		Refresh(ctx context.Context, id string) (*client.SessionData, error)
+	}
+	Now func() time.Time
 }
 
 // List writes the sessions that q selects, newest sign-in first.
@@ -139,6 +143,37 @@ func (s *Sessions) Revoke(ctx context.Context, w io.Writer, id string) error {
 	}
 	_, err = fmt.Fprintf(w, "session %s is over here; the running server tells the member's server within a minute\n", id)
 	return err
+}
+
+// Refresh renews a session's tokens now, under the same lease as a server does.
+func (s *Sessions) Refresh(ctx context.Context, w io.Writer, id string) error {
+	d, err := s.Client.Refresh(ctx, id)
+	var ended *client.EndedError
+	var later *client.RefreshError
+	var again *session.SignInAgainError
+	var paused *session.PausedError
+	switch {
+	case errors.As(err, &ended):
+		return fault.Wrap(fault.Conflict, err, "session "+id+" has ended: "+session.Explain(ended.Reason))
+	case errors.As(err, &again):
+		return fault.Wrap(fault.Conflict, err, "session "+id+" is over, or cannot be used: "+session.Explain(again.Reason))
+	case errors.As(err, &paused):
+		return fault.Wrap(fault.Conflict, err, "session "+id+" is paused: "+session.Explain(paused.Reason))
+	case errors.As(err, &later):
+		return fault.Wrap(fault.Unavailable, err, "session "+id+" is kept, but could not be renewed just now: "+later.Cause.Error())
+	case err != nil:
+		return notFound(err, id)
+	}
+	_, err = fmt.Fprintf(w, "session %s has new tokens; the access token ends %s, the refresh token %s\n",
+		id, orUnknown(d.AccessExpiresAt), orUnknown(d.RefreshExpiresAt))
+	return err
+}
+
+func orUnknown(t time.Time) string {
+	if t.IsZero() {
+		return "nobody knows when"
+	}
+	return orNever(t)
 }
 
 func notFound(err error, id string) error {

@@ -32,10 +32,7 @@ func (doctorCommand) Run(r *run) error {
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, doctorBudget)
 	defer cancel()
-	outside, err := daemon.NewDoctor(daemon.Config{
-		Settings: settings, Logger: logger, Version: r.process.Version, Now: r.now,
-		Route: r.process.Seams.Route, Resolver: r.process.Seams.Resolver,
-	})
+	outside, err := daemon.NewDoctor(r.daemon(settings, logger))
 	if err != nil {
 		return err
 	}

@@ -86,10 +86,7 @@ func (r *run) withIngest(do func(*admin.Ingest) error) error {
 		return err
 	}
 	defer storage.DB.Close()
-	in, err := daemon.NewIngester(daemon.Config{
-		Settings: settings, Logger: logger, Version: r.process.Version, Now: r.now,
-		Route: r.process.Seams.Route, Resolver: r.process.Seams.Resolver,
-	}, storage)
+	in, err := daemon.NewIngester(r.daemon(settings, logger), storage)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"log/slog"
+
+	"github.com/atoll-social/atoll/internal/config"
 	"github.com/atoll-social/atoll/internal/daemon"
 	"github.com/atoll-social/atoll/internal/login"
 	"github.com/atoll-social/atoll/internal/session"
@@ -10,6 +13,8 @@ import (
 // without one.
 type members struct {
 	*daemon.Storage
+	settings *config.Config
+	logger   *slog.Logger
 	sessions *session.Manager
 	keys     *session.Keys
 	attempts *login.Attempts
@@ -26,7 +31,7 @@ func (r *run) withMembers(do func(*members) error) error {
 		return err
 	}
 	defer storage.DB.Close()
-	m := &members{Storage: storage}
+	m := &members{Storage: storage, settings: settings, logger: logger}
 	m.sessions, err = session.New(session.Config{
 		DB: storage.DB, Ring: storage.Ring, Logger: logger, Now: r.now, ClientID: daemon.ClientID(settings),
 	})

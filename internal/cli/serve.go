@@ -28,16 +28,22 @@ func (serveCommand) Run(r *run) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	d, err := daemon.New(daemon.Config{
-		Settings: settings, Logger: logger, Version: r.process.Version,
-		Hangup: &daemon.Hangup{Signals: hangups, Settings: r.settings},
-		Now:    r.now, Route: r.process.Seams.Route, Resolver: r.process.Seams.Resolver,
-		SignInScope: r.process.Seams.SignInScope,
-	})
+	cfg := r.daemon(settings, logger)
+	cfg.Hangup = &daemon.Hangup{Signals: hangups, Settings: r.settings}
+	d, err := daemon.New(cfg)
 	if err != nil {
 		return err
 	}
 	return d.Run(r.ctx)
+}
+
+// daemon is what a daemon, or a part of one, is made of.
+func (r *run) daemon(settings *config.Config, logger *slog.Logger) daemon.Config {
+	seams := r.process.Seams
+	return daemon.Config{
+		Settings: settings, Logger: logger, Version: r.process.Version, Now: r.now,
+		Route: seams.Route, Resolver: seams.Resolver, SignInScope: seams.SignInScope,
+	}
 }
 
 func (r *run) logger(settings *config.Config) (*slog.Logger, error) {

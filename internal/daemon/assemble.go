@@ -72,7 +72,7 @@ func (d *Daemon) members(ctx context.Context, i *instance, ix *index.Index) (*me
 	if err != nil {
 		return nil, err
 	}
-	if err := i.keepSessions(manager, c); err != nil {
+	if err := i.keepSessions(manager, c, d.registry); err != nil {
 		return nil, err
 	}
 	cookies, err := session.NewCookies(i.origin, 0)

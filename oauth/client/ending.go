@@ -81,8 +81,9 @@ func (e *RefreshError) Unwrap() []error { return []error{ErrNotRefreshed, e.Caus
 // endTries is how often a store is asked to delete a session that is over.
 const endTries = 4
 
-// ended deletes a session that is over and returns the error that says why.
-// Where the store cannot delete it, whoever uses it next finds out again.
+// ended deletes a session that is over and returns the error that says why, an
+// *EndedError. Where the store cannot delete it, whoever uses it next finds out
+// again.
 func (c *Client) ended(ctx context.Context, d *SessionData, why Reason, cause error) error {
 	c.log.InfoContext(ctx, "session has ended", "session", d, "reason", string(why), "error", cause)
 	for try := range endTries {

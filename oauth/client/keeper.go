@@ -341,8 +341,6 @@ func (c *Client) retire(ctx context.Context, id string, why Reason, still func(*
 	defer h.end()
 	ctx = context.WithoutCancel(ctx) // what has begun is ended
 	c.forget(ctx, h.current())
-	if err := c.ended(ctx, h.current(), why, nil); !errors.Is(err, ErrEnded) {
-		return err
-	}
+	_ = c.ended(ctx, h.current(), why, nil) // what it returns is for those who use the session
 	return nil
 }

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -87,7 +86,5 @@ func (c *Client) supersede(ctx context.Context, old *SessionData) {
 		return
 	}
 	c.forget(ctx, now)
-	if err := c.ended(ctx, now, ReasonUpgraded, nil); !errors.Is(err, ErrEnded) {
-		c.log.WarnContext(ctx, "upgraded session not ended", "session", old, "error", err)
-	}
+	_ = c.ended(ctx, now, ReasonUpgraded, nil) // what it returns is for those who use the session
 }

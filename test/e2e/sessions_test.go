@@ -47,12 +47,25 @@ func TestOperatorsSeeAndEndSessions(t *testing.T) {
 			t.Errorf("sessions show: code %d\n%s\nwant %s in it", code, shown, want)
 		}
 	}
+	before := inst.refreshed()
+	if out, code := inst.command("sessions", "refresh", id); code != 0 || !strings.Contains(out, "has new tokens") || inst.refreshed() <= before {
+		t.Errorf("sessions refresh: code %d\n%s", code, out)
+	}
+	if status, did, _ := b.me(); status != http.StatusOK || did != account.DID {
+		t.Errorf("GET /api/me after the operator renewed the session: %d %s", status, did)
+	}
+	if out, code := inst.command("sessions", "refresh", "nothing"); code != 1 || !strings.Contains(out, "there is no session nothing") {
+		t.Errorf("sessions refresh of nothing: code %d\n%s", code, out)
+	}
 	if out, code := inst.command("sessions", "revoke", id); code != 0 {
 		t.Fatalf("sessions revoke: code %d\n%s", code, out)
 	}
 	b.signInAgain("the operator ended the session")
 	if out, code := inst.command("sessions", "revoke", id); code != 1 || !strings.Contains(out, "over already") {
 		t.Errorf("sessions revoke again: code %d\n%s", code, out)
+	}
+	if out, code := inst.command("sessions", "refresh", id); code != 1 || !strings.Contains(out, "is over") {
+		t.Errorf("sessions refresh of one that is over: code %d\n%s", code, out)
 	}
 	inst.restart() // a look for what is to be revoked is the first thing that it does
 	eventually(t, 20*time.Second, "the member's server is told", func() bool {
@@ -68,7 +81,8 @@ func TestOperatorsSeeAndEndSessions(t *testing.T) {
 		t.Errorf("GET /api/me after signing in again: %d %s", status, did)
 	}
 	inst.scrapeMetrics()
-	if metrics := inst.seen.kept[len(inst.seen.kept)-1].text; !strings.Contains(metrics, `atoll_sessions{`) || !strings.Contains(metrics, `atoll_swept_total{kind="attempts"}`) {
+	if metrics := inst.seen.kept[len(inst.seen.kept)-1].text; !strings.Contains(metrics, `atoll_sessions{`) || !strings.Contains(metrics, `atoll_swept_total{kind="attempts"}`) ||
+		!strings.Contains(metrics, `atoll_sessions_kept_total{outcome="renewed"}`) {
 		t.Error("no counts of sessions or sweeps in /metrics")
 	}
 }
