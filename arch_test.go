@@ -112,6 +112,8 @@ var tables = map[string]string{
 	"ingest_listing":           "ingest",
 	"agent_write_key":          "agent",
 	"community_key":            "community",
+	"vote_turn":                "post",
+	"vote_request":             "post",
 }
 
 // source is one parsed Go file of the project.

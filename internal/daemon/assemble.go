@@ -176,7 +176,9 @@ func (d *Daemon) writing(i *instance, m *members, c *content) error {
 	if c.communities, err = d.communities(i, c, agents, records, names); err != nil {
 		return err
 	}
-	c.posts, err = post.New(post.Config{Keys: agents, Records: records, Communities: names})
+	c.posts, err = post.New(post.Config{
+		DB: i.DB, Index: c.index, Agent: agents, Records: records, Communities: names, Logger: d.cfg.Logger, Now: d.cfg.Now,
+	})
 	return err
 }
 

@@ -8,9 +8,13 @@ import "strings"
 func Scope() string {
 	return strings.Join([]string{
 		"atproto",
-		"repo:social.coves.community.postv2?action=create",
+		"repo:social.coves.community.postv2",
+		"repo:social.coves.community.comment",
+		"repo:social.coves.feed.vote?action=create&action=delete",
+		"repo:social.coves.actor.profile?action=create&action=update",
 		"repo:social.coves.community.subscription",
 		"repo:social.coves.community.block",
 		"repo:social.coves.actor.block",
+		"blob:image/*",
 	}, " ")
 }

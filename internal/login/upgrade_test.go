@@ -14,7 +14,7 @@ import (
 	conformance "github.com/atoll-social/atoll/oauth/client/storetest"
 )
 
-const writePosts = "repo:social.coves.community.postv2?action=create"
+const writePosts = "repo:social.coves.community.postv2"
 
 // plainAttempts keeps what the suite has for a state of its own as the address
 // to come back to, because Attempts takes nothing but login's own state.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -12,43 +13,42 @@ import (
 	"github.com/rivo/uniseg"
 
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/index"
 )
 
-// Limits of the lexicon, by field.
+// Limits of the lexicons, by field.
 const (
 	titleGraphemes, titleBytes     = 300, 3_000
 	contentGraphemes, contentBytes = 10_000, 100_000
+	commentGraphemes, commentBytes = 3_000, 30_000
 	tagGraphemes, tagBytes         = 64, 640
 	maxLangs, maxTags              = 3, 8
 )
 
-// check refuses what breaks a limit, saying which.
-func (in CreateInput) check() error {
-	if strings.TrimSpace(in.Title) == "" && strings.TrimSpace(in.Content) == "" && isAbsent(in.Embed) {
+// draft is what a post or comment is to say, before it is a record.
+type draft struct {
+	title, content        string
+	facets, embed, labels json.RawMessage
+	langs, tags           []string
+}
+
+// checkPost refuses what breaks a limit, saying which.
+func (d draft) checkPost() error {
+	if strings.TrimSpace(d.title) == "" && strings.TrimSpace(d.content) == "" && isAbsent(d.embed) {
 		return fault.New(fault.Invalid, "A post needs a title, a text, or something embedded.").WithCode("ContentEmpty")
 	}
-	if err := checkText("title", in.Title, titleGraphemes, titleBytes); err != nil {
+	if err := checkText("title", d.title, titleGraphemes, titleBytes); err != nil {
 		return err
 	}
-	if strings.ContainsAny(in.Title, "\n\r\t") {
+	if strings.ContainsAny(d.title, "\n\r\t") {
 		return invalid(nil, "The title must be a single line.")
 	}
-	if err := checkText("text", in.Content, contentGraphemes, contentBytes); err != nil {
+	if err := checkText("text", d.content, contentGraphemes, contentBytes); err != nil {
 		return err
 	}
-	switch {
-	case len(in.Langs) > maxLangs:
-		return invalid(nil, fmt.Sprintf("A post has at most %d languages.", maxLangs))
-	case len(in.Tags) > maxTags:
+	if len(d.tags) > maxTags {
 		return invalid(nil, fmt.Sprintf("A post has at most %d tags.", maxTags))
 	}
-	for _, lang := range in.Langs {
-		if _, err := syntax.ParseLanguage(lang); err != nil {
-			return invalid(err, "A language must be a tag such as en or pt-BR.")
-		}
-	}
-	for _, tag := range in.Tags {
+	for _, tag := range d.tags {
 		if strings.TrimSpace(tag) == "" {
 			return invalid(nil, "A tag is empty.")
 		}
@@ -56,7 +56,34 @@ func (in CreateInput) check() error {
 			return err
 		}
 	}
-	return in.checkFacets()
+	return d.checkCommon(inPost)
+}
+
+// checkComment is checkPost for comments.
+func (d draft) checkComment() error {
+	if strings.TrimSpace(d.content) == "" && isAbsent(d.embed) {
+		return fault.New(fault.Invalid, "A comment needs a text.").WithCode("ContentEmpty")
+	}
+	if err := checkText("text", d.content, commentGraphemes, commentBytes); err != nil {
+		return err
+	}
+	return d.checkCommon(inComment)
+}
+
+// checkCommon judges what posts and comments have alike.
+func (d draft) checkCommon(in place) error {
+	if len(d.langs) > maxLangs {
+		return invalid(nil, fmt.Sprintf("There can be %d languages at most.", maxLangs))
+	}
+	for _, lang := range d.langs {
+		if _, err := syntax.ParseLanguage(lang); err != nil {
+			return invalid(err, "A language must be a tag such as en or pt-BR.")
+		}
+	}
+	if err := checkFacets(d.facets, d.content); err != nil {
+		return err
+	}
+	return checkEmbed(d.embed, in)
 }
 
 // checkText counts bytes first: counting graphemes of a megabyte is work.
@@ -74,56 +101,39 @@ func checkText(field, text string, graphemes, size int) error {
 // isControl accepts the ends of lines and tabs.
 func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }
 
-// checkFacets refuses ranges that are not of the text, or cut a character. The
-// rest of a facet is the lexicon's business.
-func (in CreateInput) checkFacets() error {
-	if isAbsent(in.Facets) {
-		return nil
+// WebAddress accepts absolute http and https addresses with a host and without
+// a user name, which would dress one host up as another.
+func WebAddress(raw string) (string, bool) {
+	u, err := url.Parse(raw)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
+		return "", false
 	}
-	var facets []struct {
-		Index *struct {
-			Start *int `json:"byteStart"`
-			End   *int `json:"byteEnd"`
-		} `json:"index"`
-	}
-	if err := json.Unmarshal(in.Facets, &facets); err != nil {
-		return invalid(err, "The facets cannot be understood.")
-	}
-	for _, f := range facets {
-		if f.Index == nil || f.Index.Start == nil || f.Index.End == nil {
-			return invalid(nil, "A facet has no range.")
-		}
-		start, end := *f.Index.Start, *f.Index.End
-		if start < 0 || end <= start || end > len(in.Content) || !Boundary(in.Content, start) || !Boundary(in.Content, end) {
-			return invalid(nil, fmt.Sprintf("The facet from byte %d to %d does not fit the text.", start, end))
-		}
-	}
-	return nil
+	return u.String(), true
 }
-
-// Boundary reports that a character begins, or the text ends, at byte i, which
-// lies within the text: a facet may begin or end there.
-func Boundary(text string, i int) bool { return i == len(text) || utf8.RuneStart(text[i]) }
 
 func isAbsent(raw json.RawMessage) bool {
 	raw = bytes.TrimSpace(raw)
 	return len(raw) == 0 || bytes.Equal(raw, []byte("null"))
 }
 
-// fields is the record as JSON, without its time, which follows from its key.
-func (in CreateInput) fields(community syntax.DID) ([]byte, error) {
-	record := map[string]any{"$type": index.PostCollection, "community": community}
-	for name, text := range map[string]string{"title": strings.TrimSpace(in.Title), "content": in.Content} {
+// fields is the record as JSON, of the type and with the fields given, without
+// its time, which follows from its key.
+func (d draft) fields(collection syntax.NSID, more map[string]any) ([]byte, error) {
+	record := map[string]any{"$type": collection}
+	for name, value := range more {
+		record[name] = value
+	}
+	for name, text := range map[string]string{"title": strings.TrimSpace(d.title), "content": d.content} {
 		if text != "" {
 			record[name] = text
 		}
 	}
-	for name, raw := range map[string]json.RawMessage{"facets": in.Facets, "embed": in.Embed, "labels": in.Labels} {
+	for name, raw := range map[string]json.RawMessage{"facets": d.facets, "embed": d.embed, "labels": d.labels} {
 		if !isAbsent(raw) {
 			record[name] = raw
 		}
 	}
-	for name, list := range map[string][]string{"langs": in.Langs, "tags": in.Tags} {
+	for name, list := range map[string][]string{"langs": d.langs, "tags": d.tags} {
 		if len(list) > 0 {
 			record[name] = list
 		}

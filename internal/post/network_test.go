@@ -18,6 +18,7 @@ import (
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/ingest"
+	"github.com/atoll-social/atoll/internal/login"
 	"github.com/atoll-social/atoll/internal/pds"
 	"github.com/atoll-social/atoll/internal/record"
 	"github.com/atoll-social/atoll/internal/store"
@@ -55,7 +56,7 @@ func newWorld(t *testing.T, db *store.DB) *world {
 	}
 	w.oauth, err = client.New(client.Config{
 		RedirectURIs: []string{"http://127.0.0.1:8080/oauth/callback"},
-		Scope:        "atproto repo:social.coves.community.postv2?action=create",
+		Scope:        login.Scope(),
 		HTTP:         w.fetch, Directory: w.directory, Attempts: memstore.NewAttempts(100, nil), Sessions: memstore.NewSessions(),
 		AllowLoopback: true,
 	})
@@ -105,7 +106,7 @@ func (w *world) service(t *testing.T, open agent.Opener) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{Keys: a, Records: records, Communities: names})
+	s, err := New(Config{DB: w.db, Index: w.index, Agent: a, Records: records, Communities: names, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,7 @@ func (w *world) listen(t *testing.T) {
 		sources = append(sources, ingest.Source{Kind: ingest.Repos, URL: p.URL})
 	}
 	in, err := ingest.New(ingest.Config{DB: w.db, Index: w.index, Sources: sources, Stream: w.guard.Client(egress.Limits{}),
-		Fetch: w.fetch, Repos: w.fetch, Directory: w.directory, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+		Fetch: w.fetch, Repos: w.fetch, Directory: w.directory, Hosting: ingest.Hosting{Skip: true}, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,13 +1,15 @@
-// Package post is the write path of posts: it checks what a member wants to
-// say, has it written into the member's own repository, and applies the answer
-// to the index, so that the writer sees it at once. It also cuts what the index
-// lists into pages.
+// Package post is the write path of what members say: posts, comments, votes,
+// their profile and its pictures. It checks what is asked for and has it written
+// into the member's own repository, where the index sees it at once. It also
+// cuts what the index lists into pages.
 package post
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atdata"
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -17,30 +19,51 @@ import (
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/record"
+	"github.com/atoll-social/atoll/internal/store"
 )
 
-// Keys chooses record keys; agent.Agent does.
-type Keys interface {
+// Agent chooses record keys, reads records and stores files; agent.Agent does.
+type Agent interface {
 	Key(ctx context.Context, did syntax.DID, key string, request []byte) (syntax.TID, error)
+	Read(ctx context.Context, did syntax.DID, collection syntax.NSID, rkey syntax.RecordKey) (agent.Read, error)
+	Upload(ctx context.Context, actor agent.Actor, u agent.Upload) (atdata.Blob, error)
 }
 
 // Config is what a Service needs.
 type Config struct {
-	Keys    Keys
+	// DB holds the tables vote_turn and vote_request.
+	DB      *store.DB
+	Index   *index.Index
+	Agent   Agent
 	Records *record.Writer
 	// Communities finds the community that a post is for.
 	Communities *community.Resolver
+	Logger      *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
 }
 
-// Service writes posts. It is safe for concurrent use.
-type Service struct{ cfg Config }
+// Service writes for members. It is safe for concurrent use.
+type Service struct {
+	cfg Config
+	log *slog.Logger
+	// painters bounds how many pictures are checked at once.
+	painters chan struct{}
+}
+
+// maxPainters is how many pictures may be checked at once: it takes memory, and
+// a processor.
+const maxPainters = 4
 
 // New checks cfg. It does no I/O.
 func New(cfg Config) (*Service, error) {
-	if cfg.Keys == nil || cfg.Records == nil || cfg.Communities == nil {
-		return nil, errors.New("post: keys, records and communities are required")
+	if cfg.DB == nil || cfg.Index == nil || cfg.Agent == nil || cfg.Records == nil || cfg.Communities == nil || cfg.Logger == nil {
+		return nil, errors.New("post: database, index, agent, records, communities and logger are required")
 	}
-	return &Service{cfg}, nil
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Service{cfg: cfg, log: cfg.Logger.With("component", "post"), painters: make(chan struct{}, maxPainters)}, nil
 }
 
 // CreateInput is a post to be. Limits are those of the lexicon
@@ -60,7 +83,7 @@ type CreateInput struct {
 	Key string
 }
 
-// Created is a post that is in its author's repository.
+// Created is a record that is in its author's repository.
 type Created struct {
 	URI syntax.ATURI
 	CID syntax.CID
@@ -68,54 +91,74 @@ type Created struct {
 
 // Create writes a post for actor. Errors for people are fault.Error: Invalid
 // with the codes InvalidRequest, ContentEmpty or ContentTooLong, those of
-// community.Resolver, Conflict for a key that was used for something else, and
-// those of agent.Create.
+// community.Resolver, NotFound with PostNotFound for what is quoted, Forbidden
+// with Banned, Conflict for a key that was used for something else, and those of
+// agent.Create.
 func (s *Service) Create(ctx context.Context, actor agent.Actor, in CreateInput) (Created, error) {
-	if err := in.check(); err != nil {
+	said := draft{title: in.Title, content: in.Content, facets: in.Facets, embed: in.Embed, labels: in.Labels, langs: in.Langs, tags: in.Tags}
+	if err := said.checkPost(); err != nil {
 		return Created{}, err
 	}
 	to, err := s.cfg.Communities.Find(ctx, in.Community)
 	if err != nil {
 		return Created{}, err
 	}
-	fields, err := in.fields(to.DID)
+	if err := s.mayTakePart(ctx, actor.DID, to.DID); err != nil {
+		return Created{}, err
+	}
+	fields, err := said.fields(index.PostCollection, map[string]any{"community": to.DID})
 	if err != nil {
 		return Created{}, err
 	}
-	key, err := s.cfg.Keys.Key(ctx, actor.DID, in.Key, fields)
+	return s.create(ctx, actor, in.Key, fields, nil, to)
+}
+
+// create writes a record of fields, which are the request that may be repeated.
+// settle changes the record before it is written; nil changes nothing.
+func (s *Service) create(ctx context.Context, actor agent.Actor, key string, fields []byte,
+	settle func(record map[string]any), people ...index.Identity) (Created, error) {
+	what, err := atdata.UnmarshalJSON(fields)
+	if err != nil {
+		return Created{}, invalid(err, "This cannot be understood. Check facets, embed and labels.")
+	}
+	if settle != nil {
+		settle(what)
+	}
+	if err := s.settleQuote(ctx, what); err != nil {
+		return Created{}, err
+	}
+	// Before the key is tied to this request: it may come again, mended.
+	if err := s.cfg.Records.Check(actor.DID, dated(what, syntax.NewTID(s.cfg.Now().UnixMicro(), 0))); err != nil {
+		return Created{}, unfit(err)
+	}
+	tid, err := s.cfg.Agent.Key(ctx, actor.DID, key, fields)
 	if err != nil {
 		return Created{}, err
 	}
-	what, err := newRecord(fields, key)
-	if err != nil {
-		return Created{}, err
-	}
-	done, err := s.cfg.Records.Create(ctx, actor, agent.Write{
-		Collection: index.PostCollection, RKey: syntax.RecordKey(key), Record: what,
-	}, to)
+	done, err := s.cfg.Records.Create(ctx, actor, dated(what, tid), people...)
 	if err != nil {
 		return Created{}, unfit(err)
 	}
 	return Created{URI: done.URI, CID: done.CID}, nil
 }
 
+// recordTime is how records have times, which are UTC.
+const recordTime = "2006-01-02T15:04:05.000000Z"
+
+// dated gives a record its key, and the time of that, so that it is the same
+// record at every attempt.
+func dated(what map[string]any, tid syntax.TID) agent.Write {
+	what["createdAt"] = tid.Time().Format(recordTime)
+	collection, _ := what["$type"].(string)
+	return agent.Write{Collection: syntax.NSID(collection), RKey: syntax.RecordKey(tid), Record: what}
+}
+
 // unfit tells a person about a record that the index would not take.
 func unfit(err error) error {
 	if errors.Is(err, record.ErrUnfit) {
-		return invalid(err, "The post has a part that does not fit its form. Check links, embeds, labels and languages.")
+		return invalid(err, "Something does not fit its form. Check links, embeds, labels and languages.")
 	}
 	return err
-}
-
-// newRecord makes the record of the fields. Its time is that of its key, so
-// that it is the same record at every attempt.
-func newRecord(fields []byte, key syntax.TID) (map[string]any, error) {
-	what, err := atdata.UnmarshalJSON(fields)
-	if err != nil {
-		return nil, invalid(err, "The post cannot be understood. Check facets, embed and labels.")
-	}
-	what["createdAt"] = key.Time().Format("2006-01-02T15:04:05.000000Z")
-	return what, nil
 }
 
 func invalid(cause error, sentence string) error {

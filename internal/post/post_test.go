@@ -1,113 +1,22 @@
 package post
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
 	"strings"
 	"testing"
 
-	sdk "github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
-	"github.com/atoll-social/atoll/internal/record"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
 )
-
-const (
-	alice   = syntax.DID("did:plc:aliceaaaaaaaaaaaaaaaaaaa")
-	commons = syntax.DID("did:plc:commonsaaaaaaaaaaaaaaaaa")
-)
-
-// people is a directory of two.
-type people struct{ down bool }
-
-func (p people) Lookup(_ context.Context, id syntax.AtIdentifier) (*sdk.Identity, error) {
-	all := map[string]*sdk.Identity{
-		"commons.example.com": {DID: commons, Handle: "commons.example.com"},
-		string(commons):       {DID: commons, Handle: "commons.example.com"},
-		string(alice):         {DID: alice, Handle: "alice.example.com"},
-	}
-	if p.down {
-		return nil, &identity.Error{Subject: id.String(), Reason: identity.ErrUnavailable}
-	}
-	if ident, ok := all[id.String()]; ok {
-		return ident, nil
-	}
-	return nil, &identity.Error{Subject: id.String(), Reason: identity.ErrHandleNotFound}
-}
-
-func (people) PDS(*sdk.Identity) (string, error) { return "https://pds.example.com", nil }
-
-// desk is an agent that writes down what it is told.
-type desk struct {
-	record.Agent // what it does not do
-	done         []agent.Write
-	keys         map[string]syntax.TID
-	answer       func(w agent.Write) (agent.Done, error)
-}
-
-func (d *desk) Key(_ context.Context, _ syntax.DID, key string, _ []byte) (syntax.TID, error) {
-	if tid, ok := d.keys[key]; ok {
-		return tid, nil
-	}
-	tid := syntax.NewTIDNow(uint(len(d.keys)))
-	if key != "" {
-		d.keys[key] = tid
-	}
-	return tid, nil
-}
-
-func (d *desk) Create(_ context.Context, actor agent.Actor, w agent.Write) (agent.Done, error) {
-	d.done = append(d.done, w)
-	if d.answer != nil {
-		return d.answer(w)
-	}
-	return written(actor.DID, w), nil
-}
-
-func written(did syntax.DID, w agent.Write) agent.Done {
-	cid, err := agent.RecordCID(w.Record)
-	if err != nil {
-		panic(err)
-	}
-	return agent.Done{URI: syntax.ATURI(fmt.Sprintf("at://%s/%s/%s", did, w.Collection, w.RKey)), CID: cid, Rev: syntax.NewTIDNow(1)}
-}
-
-func newService(t *testing.T, db *store.DB, d *desk, dir record.Directory) (*Service, *index.Index) {
-	t.Helper()
-	x, err := index.New(index.Config{DB: db})
-	if err != nil {
-		t.Fatal(err)
-	}
-	records, err := record.New(record.Config{DB: db, Index: x, Agent: d, Directory: dir, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	names, err := community.NewResolver(community.ResolverConfig{Index: x, Directory: dir, HTTP: http.DefaultClient})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := New(Config{Keys: d, Records: records, Communities: names})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, x
-}
-
-func newDesk() *desk { return &desk{keys: map[string]syntax.TID{}} }
-
-var actor = agent.Actor{DID: alice, SessionID: "s1"}
 
 // TestCreate holds that the writer sees a post at once, with names, and that
 // the record is whole.

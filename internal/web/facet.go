@@ -2,7 +2,6 @@ package web
 
 import (
 	"encoding/json"
-	"net/url"
 	"strings"
 
 	"github.com/atoll-social/atoll/internal/post"
@@ -121,21 +120,11 @@ func parseFeature(raw json.RawMessage) (feature, bool) {
 	f := feature{Kind: kind}
 	switch kind {
 	case "link":
-		f.URI, ok = webAddress(wire.URI)
+		f.URI, ok = post.WebAddress(wire.URI)
 	case "mention":
 		f.DID, ok = wire.DID, strings.HasPrefix(wire.DID, "did:")
 	case "spoiler":
 		f.Hides = &spoiler{Reason: wire.Reason}
 	}
 	return f, ok
-}
-
-// webAddress accepts absolute http and https addresses with a host and
-// without a user name, which would dress one host up as another.
-func webAddress(raw string) (string, bool) {
-	u, err := url.Parse(raw)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
-		return "", false
-	}
-	return u.String(), true
 }

@@ -126,7 +126,7 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 		Open: func(context.Context, agent.Actor) (pds.Doer, error) { return nil, client.ErrNotFound },
 	}))(t)}
 	posts := ok(post.New(post.Config{
-		Keys: s.pds,
+		DB: db, Index: s.index, Agent: s.pds, Logger: slog.New(slog.DiscardHandler), Now: now,
 		Records: ok(record.New(record.Config{DB: db, Index: s.index, Agent: s.pds, Directory: directory{},
 			Logger: slog.New(slog.DiscardHandler)}))(t),
 		Communities: ok(community.NewResolver(community.ResolverConfig{Index: s.index, Directory: directory{}, HTTP: http.DefaultClient}))(t),

@@ -96,7 +96,7 @@ func newAPI(t *testing.T, change ...func(*Config)) *api {
 		Index:       a.index,
 		Cursors:     must(index.NewCursors(make([]byte, 32)))(t),
 		Communities: must(community.New(community.Config{DB: db, Index: a.index, Agent: a.desk, Records: records, Names: names, Logger: quiet}))(t),
-		Posts:       must(post.New(post.Config{Keys: a.desk, Records: records, Communities: names}))(t),
+		Posts:       must(post.New(post.Config{DB: db, Index: a.index, Agent: a.desk, Records: records, Communities: names, Logger: quiet}))(t),
 	}
 	for _, f := range change {
 		f(&cfg)
