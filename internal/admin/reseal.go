@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/login"
@@ -26,11 +27,12 @@ type Part struct {
 }
 
 // Parts is everything that is sealed in the database but for the key check.
-func Parts(sessions *session.Manager, keys *session.Keys, attempts *login.Attempts) []Part {
+func Parts(sessions *session.Manager, keys *session.Keys, attempts *login.Attempts, passwords *agent.SealedPasswords) []Part {
 	return []Part{
 		{"oauth_session", "sessions", sessions},
 		{"signing_key", "signing keys", keys},
 		{"login_attempt", "sign-ins under way", attempts},
+		{"app_password", "app passwords", passwords},
 	}
 }
 

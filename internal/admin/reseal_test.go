@@ -30,7 +30,7 @@ func TestEverySealedColumnIsResealed(t *testing.T) {
 		}
 	}
 	resealed := []string{"key_check"}
-	for _, p := range admin.Parts(nil, nil, nil) {
+	for _, p := range admin.Parts(nil, nil, nil, nil) {
 		resealed = append(resealed, p.Table)
 	}
 	slices.Sort(documented)

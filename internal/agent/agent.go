@@ -80,6 +80,16 @@ type Config struct {
 	Sessions Sessions
 	// Hosted are the accounts that Atoll hosts; nil: none.
 	Hosted Hosted
+	// Writes is the way that is tried first for members (A3): ByOAuth, which is
+	// what empty means, ByAppPassword or ByRelay. The others follow where they
+	// are possible.
+	Writes Way
+	// Passwords are those that members have given; nil: they cannot.
+	Passwords *Passwords
+	// Relay is the account that speaks where a member cannot; nil: there is none.
+	Relay *RelayAccount
+	// Scope is what members are asked for: what Standing compares with.
+	Scope string
 	// HTTP reads what is public, without anybody's name: a guarded client with
 	// limits on time and size.
 	HTTP   pds.Doer
@@ -99,6 +109,13 @@ type Agent struct {
 func New(cfg Config) (*Agent, error) {
 	if cfg.DB == nil || cfg.Open == nil || cfg.Directory == nil || cfg.HTTP == nil || cfg.Logger == nil {
 		return nil, errors.New("agent: database, opener, directory, client and logger are required")
+	}
+	switch cfg.Writes {
+	case "":
+		cfg.Writes = ByOAuth
+	case ByOAuth, ByAppPassword, ByRelay:
+	default:
+		return nil, fmt.Errorf("agent: %q is no way to write", cfg.Writes)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -55,12 +55,20 @@ func (a *Agent) Create(ctx context.Context, actor Actor, w Write) (Done, error) 
 }
 
 func (a *Agent) create(ctx context.Context, actor Actor, place pds.Place, record map[string]any) (Done, error) {
+	return a.createBy(ctx, place, record, func(ctx context.Context, do func(context.Context, *pds.Client) error) (string, error) {
+		return a.attempt(ctx, actor, scope(place.Collection, pds.Create), do)
+	})
+}
+
+// createBy creates a record by an attempt that somebody else makes; see attempt.
+func (a *Agent) createBy(ctx context.Context, place pds.Place, record map[string]any,
+	attempt func(ctx context.Context, do func(context.Context, *pds.Client) error) (origin string, err error)) (Done, error) {
 	want, err := RecordCID(record)
 	if err != nil {
 		return Done{}, err
 	}
 	var written *pds.Written
-	origin, err := a.attempt(ctx, actor, scope(place.Collection, pds.Create), func(ctx context.Context, server *pds.Client) error {
+	origin, err := attempt(ctx, func(ctx context.Context, server *pds.Client) error {
 		var err error
 		written, err = server.CreateRecord(ctx, pds.CreateRecord{Place: place, Record: record})
 		return err

@@ -65,6 +65,8 @@ func (a *Agent) explain(err error, scopes ...string) error {
 	switch {
 	case errors.As(err, &known):
 		return err
+	case errors.Is(err, errPasswordRefused):
+		return passwordOver(err)
 	case isOver(err):
 		return &Error{Kind: NeedsSignIn, public: fault.Wrap(fault.Unauthenticated, err,
 			"Your server has ended this session. Sign in again to go on.").WithCode("SignInAgain")}
@@ -98,7 +100,8 @@ func unreachable(cause error) error {
 
 func isOver(err error) bool {
 	return errors.Is(err, client.ErrEnded) || errors.Is(err, client.ErrNotFound) || errors.Is(err, client.ErrTokenExpired) ||
-		errors.Is(err, client.ErrRevoked) || errors.Is(err, client.ErrWrongScheme) || errors.Is(err, client.ErrKeyWithdrawn)
+		errors.Is(err, client.ErrRevoked) || errors.Is(err, client.ErrWrongScheme) || errors.Is(err, client.ErrKeyWithdrawn) ||
+		errors.Is(err, errNoPassword)
 }
 
 func isGone(err error) bool {

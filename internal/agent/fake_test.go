@@ -44,6 +44,7 @@ type server struct {
 	lie     syntax.CID                  // what getRecord says of every record, unless empty
 	noops   bool                        // writes that change nothing make no commit, as at the official server
 	terse   bool                        // applyWrites answers nothing
+	vault   vault
 }
 
 func newServer(t *testing.T) *server {
@@ -55,6 +56,7 @@ func newServer(t *testing.T) *server {
 	mux.HandleFunc("POST /xrpc/com.atproto.repo.applyWrites", s.applyWrites)
 	mux.HandleFunc("POST /xrpc/com.atproto.repo.uploadBlob", s.upload)
 	mux.HandleFunc("GET /xrpc/com.atproto.repo.getRecord", s.get)
+	s.vault.mount(mux)
 	mux.HandleFunc("GET /xrpc/com.atproto.sync.getLatestCommit", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, `{"cid":"bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a","rev":%q}`, latest)
 	})
@@ -85,6 +87,9 @@ func (s *server) handle(w http.ResponseWriter, r *http.Request, c change) {
 	var in input
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if !s.vault.admit(w, r, in.Repo) {
 		return
 	}
 	s.mu.Lock()

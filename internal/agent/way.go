@@ -25,7 +25,20 @@ func scope(collection syntax.NSID, actions ...pds.Action) string {
 	return "repo:" + collection.String() + "?" + strings.Join(words, "&")
 }
 
-// way is one of the ways to act for an account.
+// Way is how an account is acted for. The values are those of the setting
+// delegation.writes, but for ByHosted and ByNothing.
+type Way string
+
+// The ways.
+const (
+	ByOAuth       Way = "oauth"        // a session that the member has opened at their server
+	ByAppPassword Way = "app-password" // a password that the member has given
+	ByRelay       Way = "relay"        // the instance's own account, which names the member
+	ByHosted      Way = "hosted"       // the account's own credential, which Atoll holds
+	ByNothing     Way = ""             // none is open
+)
+
+// way opens one of the ways to act for an account.
 type way func(ctx context.Context) (pds.Doer, error)
 
 // attempt does something at the actor's server, by the first way that is open.
@@ -38,7 +51,7 @@ func (a *Agent) attempt(ctx context.Context, actor Actor, scopes string,
 	if origin, err = a.host(ctx, actor.DID); err != nil {
 		return "", err
 	}
-	ways, err := a.ways(ctx, actor, oauth.GrantedScopes(scopes))
+	ways, err := a.ways(ctx, actor, origin, oauth.GrantedScopes(scopes))
 	if err != nil {
 		return origin, err
 	}
@@ -70,12 +83,13 @@ func (a *Agent) by(ctx context.Context, open way, origin string, do func(context
 // isClosed reports that err is about the way, which another may do without:
 // nothing was written.
 func isClosed(err error) bool {
-	return isOver(err) || errors.Is(err, client.ErrWrongHost) || errors.Is(err, client.ErrMissingScope)
+	return isOver(err) || errors.Is(err, client.ErrWrongHost) || errors.Is(err, client.ErrMissingScope) ||
+		errors.Is(err, errPasswordRefused)
 }
 
-// ways lists how the actor's account can be acted for, best first; there is
-// one at least.
-func (a *Agent) ways(ctx context.Context, actor Actor, need oauth.Scopes) ([]way, error) {
+// ways lists how the actor's account can be acted for (A3), best first; there
+// is one at least.
+func (a *Agent) ways(ctx context.Context, actor Actor, origin string, need oauth.Scopes) ([]way, error) {
 	if a.cfg.Hosted != nil {
 		doer, hosted, err := a.cfg.Hosted.Doer(ctx, actor.DID)
 		if err != nil {
@@ -85,7 +99,22 @@ func (a *Agent) ways(ctx context.Context, actor Actor, need oauth.Scopes) ([]way
 			return []way{func(context.Context) (pds.Doer, error) { return doer, nil }}, nil
 		}
 	}
-	return a.sessions(ctx, actor, need)
+	ways, why := a.sessions(ctx, actor, need)
+	if why != nil && !isClosed(why) || a.cfg.Passwords == nil {
+		return ways, why
+	}
+	doer, given, err := a.cfg.Passwords.doer(ctx, actor.DID, origin)
+	switch {
+	case err != nil:
+		return nil, err
+	case !given:
+		return ways, why
+	}
+	password := way(func(context.Context) (pds.Doer, error) { return doer, nil })
+	if a.cfg.Writes == ByAppPassword {
+		return append([]way{password}, ways...), nil
+	}
+	return append(ways, password), nil
 }
 
 // sessions are the ways through the account's OAuth sessions (S45): the one that
@@ -135,15 +164,7 @@ func (a *Agent) session(actor Actor, id string) way {
 
 // host finds the account's server.
 func (a *Agent) host(ctx context.Context, did syntax.DID) (string, error) {
-	ident, err := a.cfg.Directory.LookupDID(ctx, did)
-	if err != nil {
-		return "", identityError(err)
-	}
-	origin, err := a.cfg.Directory.PDS(ident)
-	if err != nil {
-		return "", identityError(err)
-	}
-	return origin, nil
+	return hostOf(ctx, a.cfg.Directory, did)
 }
 
 // identityError keeps passing trouble for explain, and the sentence otherwise.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/atoll-social/atoll/internal/admin"
+	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/session"
 )
@@ -74,7 +75,7 @@ func (keysReseal) Run(r *run) error {
 
 func (r *run) withKeys(do func(*admin.Keys) error) error {
 	return r.withMembers(func(m *members) error {
-		seals := &admin.Seals{DB: m.DB, Ring: m.Ring, Parts: admin.Parts(m.sessions, m.keys, m.attempts), Trail: m.sessions}
+		seals := &admin.Seals{DB: m.DB, Ring: m.Ring, Parts: admin.Parts(m.sessions, m.keys, m.attempts, &agent.SealedPasswords{DB: m.DB, Ring: m.Ring}), Trail: m.sessions}
 		return do(&admin.Keys{Seals: seals, Client: m.keys, Sessions: m.sessions})
 	})
 }

@@ -23,6 +23,7 @@ func check(c *Config) []Problem {
 	checkServing(c, say)
 	checkStorage(c, say)
 	checkNetwork(c, say)
+	checkDelegation(c, say)
 	if c.Retention.AuditDays > maxRetention {
 		say("retention.audit", "is %d days; %d are the most", c.Retention.AuditDays, maxRetention)
 	}

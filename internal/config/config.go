@@ -33,8 +33,9 @@ type Config struct {
 	LogLevel  string // debug, info, warn, error
 	LogFormat string // text, json
 
-	Limits    Limits
-	Retention Retention
+	Delegation Delegation
+	Limits     Limits
+	Retention  Retention
 
 	origins map[string]origin
 }
@@ -90,14 +91,15 @@ func (c *Config) SecretKeyPath() string { return filepath.Join(c.DataDir, "secre
 // Default returns the settings of an `atoll serve` without any.
 func Default() *Config {
 	return &Config{
-		Listen:    "127.0.0.1:8080",
-		DataDir:   "./data",
-		PLCURL:    "https://plc.directory",
-		Roles:     []Role{RoleWeb, RoleIngest, RoleJobs},
-		LogLevel:  "info",
-		LogFormat: "text",
-		Limits:    Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60},
-		Retention: Retention{AuditDays: 90},
-		origins:   map[string]origin{},
+		Listen:     "127.0.0.1:8080",
+		DataDir:    "./data",
+		PLCURL:     "https://plc.directory",
+		Roles:      []Role{RoleWeb, RoleIngest, RoleJobs},
+		LogLevel:   "info",
+		LogFormat:  "text",
+		Delegation: Delegation{Writes: "oauth"},
+		Limits:     Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60},
+		Retention:  Retention{AuditDays: 90},
+		origins:    map[string]origin{},
 	}
 }

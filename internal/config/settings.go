@@ -31,7 +31,7 @@ func (s setting) env() string {
 
 // settings lists every key in the order in which they are explained.
 func settings() []setting {
-	return slices.Concat(servingSettings(), storageSettings(), networkSettings(), runningSettings())
+	return slices.Concat(servingSettings(), storageSettings(), networkSettings(), delegationSettings(), runningSettings())
 }
 
 func servingSettings() []setting {

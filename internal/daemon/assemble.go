@@ -131,6 +131,8 @@ type content struct {
 	index   *index.Index
 	cursors *index.Cursors
 	// What members write with; nil until writing is assembled.
+	agents      *agent.Agent
+	passwords   *agent.Passwords
 	posts       *post.Service
 	communities *community.Service
 }
@@ -157,12 +159,11 @@ func (d *Daemon) content(i *instance) (*content, error) {
 
 // writing is how members write: posts, and what stands behind every write.
 func (d *Daemon) writing(i *instance, m *members, c *content) error {
-	agents, err := agent.New(agent.Config{
-		DB: i.DB, Open: agent.OAuth(m.client), Sessions: m.sessions, Directory: i.directory, HTTP: i.calls, Logger: d.cfg.Logger, Now: d.cfg.Now,
-	})
+	agents, passwords, err := d.agents(i, m)
 	if err != nil {
 		return err
 	}
+	c.agents, c.passwords = agents, passwords
 	records, err := record.New(record.Config{
 		DB: i.DB, Index: c.index, Agent: agents, Directory: i.directory, Logger: d.cfg.Logger,
 	})

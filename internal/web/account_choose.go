@@ -15,6 +15,7 @@ var (
 	verbs = map[string]string{
 		"/posts": "Post", "/oauth/upgrade": "Go on", "/oauth/logout": "Sign out", "/account/switch": "Go on", "/account/sign-out-device": "Sign out there",
 		"/account/sign-out-everywhere": "Sign out everywhere",
+		"/account/delegation/password": "Go on", "/account/delegation/password/remove": "Remove the app password",
 	}
 	backs = map[string]string{"/posts": "/discover"}
 )

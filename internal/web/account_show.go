@@ -26,6 +26,7 @@ func (s *Server) accountShow(w http.ResponseWriter, r *http.Request) error {
 	now := s.now()
 	data := accountPage{
 		PDS: account.PDS, SignedIn: momentOf(account.SignedInAt, now),
+		Delegation:  s.cfg.Standings != nil,
 		Permissions: permissions(account.Scopes), Scopes: account.Scopes,
 	}
 	if _, err := v.device.Acting(account.DID); err != nil {

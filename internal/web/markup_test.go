@@ -42,7 +42,7 @@ func TestTextIsNeverMarkup(t *testing.T) {
 // or checked, and words that choose a form.
 var trusted = []string{
 	"page.Path", "page.Back", "block.Kind", "postState.Class", "postItem.Anchor", "piece.Link", "link.URL", "field.Name", "field.Autocomplete",
-	"choicePage.Action", "choicePage.Back", "discoverPage.Older", "postForm.SignIn",
+	"choicePage.Action", "choicePage.Back", "discoverPage.Older", "postForm.SignIn", "delegationPage.SignIn",
 }
 
 // poisoned returns a copy of p in which every other text that is not empty is

@@ -43,6 +43,7 @@ func samplePages() []samplePage {
 		{"signin", "signin_show", page{Title: "Sign in", Path: "/sign-in", Quiet: true, Data: newSignInPage("", "")}},
 		{"signin_wrong", "signin_show", page{Title: "Sign in", Path: "/sign-in", Quiet: true, Notice: declinedNotice, Data: sampleWrongSignIn()}},
 		{"account", "account_show", page{Title: "Your account", Path: "/account", Viewer: &alice, Data: sampleAccount()}},
+		{"delegation", "delegation_show", page{Title: "How Atoll writes for you", Path: "/account/delegation", Viewer: &alice, Data: sampleDelegation()}},
 		{"account_choose", "account_choose", page{Title: "Who is doing this?", Path: "/posts", Viewer: &bob, Data: sampleChoice()}},
 		{"account_choose_gone", "account_choose", page{Title: "Who is doing this?", Path: "/posts", Viewer: &wordy, Data: choicePage{
 			Before: &unnamed, Gone: &unnamed, Action: "/posts", Verb: "Post", Back: "/discover", Choices: []choice{{Account: wordy}}}}},
@@ -114,7 +115,7 @@ func sampleWrongSignIn() signInPage {
 
 func sampleAccount() accountPage {
 	return accountPage{
-		PDS: "https://pds.one.test", SignedIn: sampleMoment(26 * time.Hour),
+		PDS: "https://pds.one.test", SignedIn: sampleMoment(26 * time.Hour), Delegation: true,
 		Permissions: []string{"Know who you are: your DID and handle", "Write, change and delete posts in your repository"},
 		Scopes:      []string{"atproto", "repo:social.coves.community.postv2"},
 		Devices: []deviceItem{
@@ -122,6 +123,20 @@ func sampleAccount() accountPage {
 			{ID: "d2", Name: "Safari on iPhone", Place: "192.0.2.0/24", Ended: true, SignedIn: sampleMoment(70 * 24 * time.Hour), Used: sampleMoment(49 * time.Hour)},
 		},
 		Accounts: []accountItem{{person: alice, Active: true}, {person: bob}, {person: wordy}},
+	}
+}
+
+func sampleDelegation() delegationPage {
+	ends := sampleMoment(-30 * 24 * time.Hour)
+	return delegationPage{
+		State: "Atoll writes for you by your app password.", PDS: "https://pds.one.test", Expires: &ends,
+		SignIn: "/sign-in?handle=x", Trouble: "Your server does not answer. Please try again in a minute; nothing will be there twice.",
+		Ways: []delegationWay{
+			{Name: "Your sign-in", Why: "You are not signed in through your server."},
+			{Name: "App password", Why: "You have given an app password, and your server takes it.", Open: true, InUse: true},
+			{Name: "The instance’s own account", Why: "Only for invitations, in posts of the instance's own account that name you.", Open: true},
+		},
+		Password: passwordForm{Given: true, Wrong: "Your server does not take this app password. Make a new one there, and copy it whole."},
 	}
 }
 

@@ -52,6 +52,7 @@ type accountPage struct {
 	Paused      string // why nothing can be written just now; empty when nothing is in the way
 	PDS         string
 	SignedIn    moment
+	Delegation  bool     // there is a page about how Atoll writes
 	Permissions []string // in words
 	Scopes      []string // as granted
 	Devices     []deviceItem

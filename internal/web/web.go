@@ -40,6 +40,10 @@ type Config struct {
 	// Listening says that a source is configured; Discover tells whoever runs
 	// an instance without one how to add it.
 	Listening bool
+	// Standings and Passwords are for the page about how Atoll writes for a
+	// member; nil: there is none.
+	Standings Standings
+	Passwords Passwords
 	// Writes limits how much each account writes, by its DID; nil means no
 	// limit. Share it with the other surfaces.
 	Writes *httpserver.Limiter
@@ -88,6 +92,9 @@ func New(cfg Config) (*Server, error) {
 // httpserver.Routes with RenderFault, which answers for all other addresses.
 func (s *Server) Mount(mux *http.ServeMux) {
 	for pattern, handler := range s.appRoutes() {
+		mux.Handle(pattern, httpserver.Handler(s.RenderFault, s.guard(handler)))
+	}
+	for pattern, handler := range s.delegationRoutes() {
 		mux.Handle(pattern, httpserver.Handler(s.RenderFault, s.guard(handler)))
 	}
 	for pattern, handler := range map[string]httpserver.HandlerFunc{
