@@ -80,6 +80,14 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 	return &surfaces{web: pages, xrpc: api, rpc: calls}, nil
 }
 
+// bodyLimit is how large the body of a request may be, in bytes.
+func bodyLimit(r *http.Request) int64 {
+	if strings.HasPrefix(r.URL.Path, xrpc.Prefix) {
+		return xrpc.BodyLimit(r)
+	}
+	return maxBody
+}
+
 // handler puts the surfaces behind what holds for every request.
 func (d *Daemon) handler(i *instance, s *surfaces) (http.Handler, error) {
 	limiter, err := httpserver.NewAddrLimiter(perMinute(d.settings.Limits.RequestsPerMinute))
@@ -99,7 +107,7 @@ func (d *Daemon) handler(i *instance, s *surfaces) (http.Handler, error) {
 		httpserver.Recover(s.render),
 		httpserver.SecurityHeaders(d.settings.PublicURL != ""),
 		httpserver.Timeouts(readTimeout, writeTimeout),
-		httpserver.MaxBody(maxBody),
+		httpserver.MaxBodyOf(bodyLimit),
 		d.noticeProxy,
 		exceptHealth(httpserver.LimitAddr(limiter, s.render)),
 	}

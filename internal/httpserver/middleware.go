@@ -87,8 +87,14 @@ func Recover(render Renderer) Middleware {
 // *http.MaxBytesError, at once when the declared length is over it, which
 // Handler answers with 413. A route may set a lower limit of its own.
 func MaxBody(limit int64) Middleware {
+	return MaxBodyOf(func(*http.Request) int64 { return limit })
+}
+
+// MaxBodyOf is MaxBody where the limit depends on the request.
+func MaxBodyOf(limitOf func(r *http.Request) int64) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			limit := limitOf(r)
 			switch {
 			case r.Body == nil || r.Body == http.NoBody:
 			case r.ContentLength > limit:

@@ -105,7 +105,7 @@ func newAPI(t *testing.T, change ...func(*Config)) *api {
 	mux := http.NewServeMux()
 	a.Mount(mux)
 	a.handler = httpserver.Chain(httpserver.Routes(mux, a.RenderFault),
-		httpserver.RequestID, httpserver.SecurityHeaders(true), httpserver.MaxBody(1<<20))
+		httpserver.RequestID, httpserver.SecurityHeaders(true), httpserver.MaxBodyOf(BodyLimit))
 	return a
 }
 

@@ -14,10 +14,6 @@ import (
 	"github.com/atoll-social/atoll/internal/httpserver"
 )
 
-// maxBody bounds the input of a procedure, in bytes: a record at its limits,
-// with every character escaped, and room for the rest.
-const maxBody = 1 << 20
-
 // write answers with v as JSON.
 func write(w http.ResponseWriter, v any) error {
 	var buf bytes.Buffer
@@ -39,7 +35,7 @@ func read(w http.ResponseWriter, r *http.Request, in any) error {
 	if err != nil || kind != "application/json" {
 		return invalid(err, "The input must be JSON, with content type application/json.")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, BodyLimit(r)))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

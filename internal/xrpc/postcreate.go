@@ -6,7 +6,6 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/post"
 )
 
@@ -33,13 +32,10 @@ type recordView struct {
 // the repository of whoever asks.
 func (s *Server) postCreate(w http.ResponseWriter, r *http.Request, who caller) error {
 	var in postCreateInput
-	if err := read(w, r, &in); err != nil {
+	actor, err := s.begin(w, r, who, &in)
+	if err != nil {
 		return err
 	}
-	if err := s.cfg.Writes.Spend(who.account.DID.String()); err != nil {
-		return err
-	}
-	actor := agent.Actor{DID: who.account.DID, SessionID: who.account.SessionID}
 	created, err := s.cfg.Posts.Create(r.Context(), actor, post.CreateInput{
 		Community: in.Community, Title: in.Title, Content: in.Content, Facets: in.Facets, Embed: in.Embed,
 		Langs: in.Langs, Labels: in.Labels, Tags: in.Tags, Key: r.Header.Get(IdempotencyHeader),

@@ -90,6 +90,15 @@ func (s *Server) all() []method {
 		{"social.coves.community.unblockCommunity", http.MethodPost, required, index.CommunityBlockCollection, s.unblockCommunity},
 		{"social.coves.community.getBlockedCommunities", http.MethodGet, required, "", s.getBlockedCommunities},
 		{"social.coves.community.post.create", http.MethodPost, required, index.PostCollection, s.postCreate},
+		{"social.coves.community.post.update", http.MethodPost, required, index.PostCollection, s.postUpdate},
+		{"social.coves.community.post.delete", http.MethodPost, required, index.PostCollection, s.postDelete},
+		{"social.coves.community.comment.create", http.MethodPost, required, index.CommentCollection, s.commentCreate},
+		{"social.coves.community.comment.update", http.MethodPost, required, index.CommentCollection, s.commentUpdate},
+		{"social.coves.community.comment.delete", http.MethodPost, required, index.CommentCollection, s.commentDelete},
+		{"social.coves.feed.vote.create", http.MethodPost, required, index.VoteCollection, s.voteCreate},
+		{"social.coves.feed.vote.delete", http.MethodPost, required, index.VoteCollection, s.voteDelete},
+		{"social.coves.actor.updateProfile", http.MethodPost, required, index.PersonCollection, s.updateProfile},
+		{uploadImageMethod, http.MethodPost, required, "", s.uploadImage},
 	}
 }
 
