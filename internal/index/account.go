@@ -161,6 +161,12 @@ type Status struct {
 // order with the same result. Accounts that no record here names are passed
 // over: what they are is asked when one does.
 func (x *Index) ApplyAccounts(ctx context.Context, tx *store.Tx, events []AccountEvent) (int64, error) {
+	if len(events) == 0 {
+		return 0, nil
+	}
+	if err := x.tick(ctx, tx); err != nil {
+		return 0, fmt.Errorf("take a turn at the index: %w", err)
+	}
 	var applied int64
 	sorted := slices.Clone(events)
 	slices.SortStableFunc(sorted, func(p, q AccountEvent) int { return cmp.Compare(p.DID, q.DID) })
@@ -288,6 +294,9 @@ func (x *Index) Resolve(ctx context.Context, u Unresolved, answer Answer) error 
 // and is asked again. What a community with a new handle says about its server
 // is to be verified anew.
 func (x *Index) Identify(ctx context.Context, tx *store.Tx, id Identity) error {
+	if err := x.tick(ctx, tx); err != nil {
+		return fmt.Errorf("take a turn at the index: %w", err)
+	}
 	now := store.Micros(x.now())
 	if id.Handle != "" {
 		_, err := tx.ExecContext(ctx, `

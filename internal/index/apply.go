@@ -40,6 +40,7 @@ func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Resu
 	if err := b.takeTurn(ctx, x.db.Engine()); err != nil {
 		return Result{}, fmt.Errorf("take a turn at the index: %w", err)
 	}
+	tx.AfterCommit(x.watchers.wake)
 	unresolved, err := b.loadAccounts(ctx, changes)
 	if err != nil {
 		return Result{}, fmt.Errorf("index accounts: %w", err)

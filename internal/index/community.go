@@ -30,7 +30,7 @@ func visibilityWords() []string { return []string{"public", "unlisted", "private
 func communityKind() kind {
 	s := sheet{table: "community", keys: 1, columns: []column{
 		byAccount("account_id"), gate(), contentID(), made(), field("name", "TEXT"), field("display_name", "TEXT"),
-		field("avatar", "TEXT"), field("visibility", "SMALLINT"), field("hosted_by", "TEXT"), whole(),
+		field("avatar", "TEXT"), field("visibility", "SMALLINT"), field("warnings", "SMALLINT"), field("hosted_by", "TEXT"), whole(),
 		{"host_ok", "BOOLEAN", func(*batch, change) any { return nil }},
 		{"host_due", "BIGINT", func(b *batch, ch change) any {
 			if ch.value == nil {
@@ -59,9 +59,20 @@ func readCommunity(in input) (value, error) {
 	}
 	return document{record: in.raw, fields: map[string]any{
 		"created_at": created, "name": text(in.record, "name"), "display_name": orNull(text(in.record, "displayName")),
-		"avatar":    blobCID(in.record, "avatar"),
+		"avatar": blobCID(in.record, "avatar"), "warnings": warningsIn(in.record, "contentWarnings"),
 		"hosted_by": host, "visibility": wordOr(in.record, "visibility", visibilityWords(), int64(Public), int64(Unlisted)),
 	}}, checkFacets(in.record, "description", "descriptionFacets")
+}
+
+// warningsIn reads a list of words.
+func warningsIn(record map[string]any, name string) int64 {
+	words, _ := record[name].([]any)
+	var w Warnings
+	for _, word := range words {
+		text, _ := word.(string)
+		w |= warningOf(text)
+	}
+	return int64(w)
 }
 
 // Community is a community as its record says and as others made it.
@@ -171,6 +182,9 @@ func (x *Index) AnswerHost(ctx context.Context, c HostClaim, answer HostAnswer) 
 		ok = *answer.OK
 	}
 	return x.db.Tx(ctx, func(tx *store.Tx) error {
+		if err := x.tick(ctx, tx); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `
 			UPDATE community SET host_ok = COALESCE(CAST($1 AS BOOLEAN), host_ok), host_due = $2, host_tries = $3
 			WHERE hosted_by = $4 AND host_due = $5

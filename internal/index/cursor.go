@@ -24,41 +24,55 @@ func NewCursors(key []byte) (*Cursors, error) {
 }
 
 const (
-	cursorVersion = 1
-	cursorBody    = 1 + 8 + 8
-	cursorMAC     = 16
+	cursorVersion = 2
+	cursorMAC     = 12
+	cursorMost    = 200 // bytes, encoded; ours are about 60
 )
 
-// Seal writes a position. listing names the endpoint and everything that
-// decides what its pages hold.
-func (c *Cursors) Seal(listing string, p Position) string {
-	raw := make([]byte, 1, cursorBody+cursorMAC)
-	raw[0] = cursorVersion
-	raw = binary.BigEndian.AppendUint64(raw, uint64(p.createdAt))
-	raw = binary.BigEndian.AppendUint64(raw, uint64(p.id))
+// Seal writes numbers. listing names the endpoint and everything that decides
+// what its pages hold.
+func (c *Cursors) Seal(listing string, numbers ...int64) string {
+	raw := []byte{cursorVersion}
+	for _, n := range numbers {
+		raw = binary.AppendVarint(raw, n)
+	}
 	return base64.RawURLEncoding.EncodeToString(append(raw, c.mac(listing, raw)...))
 }
 
-// Open reads what Seal wrote for the same listing. Anything else is
-// fault.Invalid with the code InvalidCursor.
-func (c *Cursors) Open(listing, text string) (Position, error) {
+// Open reads count numbers that Seal wrote for the same listing. Anything else
+// is fault.Invalid with the code InvalidCursor.
+func (c *Cursors) Open(listing, text string, count int) ([]int64, error) {
+	if len(text) > cursorMost {
+		return nil, errCursor()
+	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(raw) != cursorBody+cursorMAC || raw[0] != cursorVersion {
-		return Position{}, errCursor()
+	if err != nil || len(raw) < 1+cursorMAC || raw[0] != cursorVersion {
+		return nil, errCursor()
 	}
-	body, mac := raw[:cursorBody], raw[cursorBody:]
+	body, mac := raw[:len(raw)-cursorMAC], raw[len(raw)-cursorMAC:]
 	if !hmac.Equal(mac, c.mac(listing, body)) {
-		return Position{}, errCursor()
+		return nil, errCursor()
 	}
-	return Position{
-		createdAt: int64(binary.BigEndian.Uint64(body[1:9])),
-		id:        int64(binary.BigEndian.Uint64(body[9:17])),
-	}, nil
+	numbers := make([]int64, count)
+	rest := body[1:]
+	for i := range numbers {
+		n, size := binary.Varint(rest)
+		if size <= 0 {
+			return nil, errCursor()
+		}
+		numbers[i], rest = n, rest[size:]
+	}
+	if len(rest) > 0 {
+		return nil, errCursor()
+	}
+	return numbers, nil
 }
 
 func (c *Cursors) mac(listing string, body []byte) []byte {
 	h := hmac.New(sha256.New, c.key)
-	h.Write(body) // of fixed length, so the parts cannot be shifted
+	// The length keeps the parts apart.
+	h.Write(binary.AppendUvarint(nil, uint64(len(body))))
+	h.Write(body)
 	h.Write([]byte(listing))
 	return h.Sum(nil)[:cursorMAC]
 }

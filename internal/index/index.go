@@ -36,6 +36,8 @@ type Index struct {
 	known   *known
 	texts   *texts
 	pruned  atomic.Int64 // when rank_change was pruned last, in microseconds
+	// watchers are told after commits.
+	watchers watchers
 }
 
 // New checks cfg and reads the built-in lexicons. It does no I/O.

@@ -1,0 +1,187 @@
+package feed
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/atoll-social/atoll/internal/index"
+)
+
+const (
+	// held is how old the posts are that lists hold in memory.
+	held = 366 * 24 * time.Hour
+	// margin keeps what is being forgotten apart from what is asked of memory.
+	margin = 24 * time.Hour
+	// pollEvery is how often other processes are asked for changes; those of this
+	// one wake it.
+	pollEvery = 100 * time.Millisecond
+	// forgetEvery is how often what is too old is dropped.
+	forgetEvery = time.Minute
+	// lostAfter is when so much may have been missed that lists begin anew.
+	lostAfter = 8 * time.Minute
+	// loadStep is how many posts are loaded at once.
+	loadStep = 5000
+	// readFor bounds what is read for everybody who waits.
+	readFor = 10 * time.Second
+)
+
+// Run loads the lists and follows the index until ctx ends; then it returns
+// nil. Trouble with the database is logged and tried again.
+func (f *Feeds) Run(ctx context.Context) error {
+	if f.bare {
+		<-ctx.Done()
+		return nil
+	}
+	woken := f.index.Watch(ctx)
+	poll, forget := time.NewTicker(pollEvery), time.NewTicker(forgetEvery)
+	defer poll.Stop()
+	defer forget.Stop()
+	wrong := false
+	for {
+		err := f.keepUp(ctx)
+		if err != nil && !wrong && ctx.Err() == nil {
+			f.logger.WarnContext(ctx, "feeds cannot be kept up to date; trying on", "error", err)
+		}
+		wrong = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-woken:
+		case <-poll.C:
+		case <-forget.C:
+			f.forget()
+		}
+	}
+}
+
+// keepUp loads lists that are not there, and follows.
+func (f *Feeds) keepUp(ctx context.Context) error {
+	if f.lists.Load() != nil {
+		return f.refresh.do(ctx, f.catchUp)
+	}
+	began := time.Now()
+	l, err := f.load(ctx)
+	if err != nil {
+		return err
+	}
+	f.lists.Store(l)
+	f.logger.InfoContext(ctx, "feeds are in memory", "posts", len(l.table.slots), "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// load reads everything that lists hold. What moves meanwhile is followed
+// before anybody sees them.
+func (f *Feeds) load(ctx context.Context) (*lists, error) {
+	seq, err := f.index.Seq(ctx)
+	if err != nil {
+		return nil, err
+	}
+	horizon := f.now().Add(-held).UnixMicro()
+	older, err := f.index.AnyBefore(ctx, horizon+2*margin.Microseconds())
+	if err != nil {
+		return nil, err
+	}
+	f.older.Store(older)
+	var all []index.Rank
+	for after := int64(0); ; {
+		some, err := f.index.Ranks(ctx, after, horizon, loadStep)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+		if len(some) < loadStep {
+			break
+		}
+		after = some[len(some)-1].Post
+	}
+	l := build(all, seq, horizon)
+	changes, seq, err := f.index.Changes(ctx, seq)
+	if err != nil {
+		return nil, err
+	}
+	now := f.now()
+	l.follow(changes, seq, now)
+	l.seen = now
+	return l, nil
+}
+
+// catchUp brings the lists to the last transaction.
+func (f *Feeds) catchUp(ctx context.Context) error {
+	l := f.lists.Load()
+	if l == nil {
+		return nil
+	}
+	now := f.now()
+	if now.Sub(l.seen) > lostAfter {
+		f.lists.Store(nil)
+		return nil
+	}
+	changes, seq, err := f.index.Changes(ctx, l.seq)
+	if err != nil {
+		return err
+	}
+	if seq < l.seq { // the database was replaced by an older one
+		f.lists.Store(nil)
+		return nil
+	}
+	if seq > l.seq {
+		l.follow(changes, seq, now)
+	}
+	l.seen = now
+	return nil
+}
+
+func (f *Feeds) forget() {
+	l := f.lists.Load()
+	if l == nil {
+		return
+	}
+	horizon := f.now().Add(-held).UnixMicro()
+	for l.forget(horizon) {
+		f.older.Store(true)
+	}
+}
+
+// refresher runs a function for everybody who asks, one run at a time; nobody
+// is served by a run that began before they asked.
+type refresher struct {
+	running sync.Mutex
+	mu      sync.Mutex
+	next    *round // that has not begun; nil when nobody waits
+}
+
+type round struct {
+	done chan struct{}
+	err  error
+}
+
+func (r *refresher) do(ctx context.Context, run func(context.Context) error) error {
+	r.mu.Lock()
+	mine := r.next
+	first := mine == nil
+	if first {
+		mine = &round{done: make(chan struct{})}
+		r.next = mine
+	}
+	r.mu.Unlock()
+	if !first {
+		select {
+		case <-mine.done:
+			return mine.err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	r.running.Lock()
+	defer r.running.Unlock()
+	r.mu.Lock()
+	r.next = nil
+	r.mu.Unlock()
+	// The others must not fail because one has left.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readFor)
+	defer cancel()
+	mine.err = run(ctx)
+	close(mine.done)
+	return mine.err
+}

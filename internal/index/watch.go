@@ -1,0 +1,51 @@
+package index
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// watchers are those in this process who want to know when the index changes.
+type watchers struct {
+	mu   sync.Mutex
+	list []chan struct{}
+}
+
+// Watch returns a channel that gets a value soon after something in this
+// process has changed the index, until ctx ends. Several changes may give one.
+// What other processes change is found by asking Changes.
+func (x *Index) Watch(ctx context.Context) <-chan struct{} {
+	c := make(chan struct{}, 1)
+	x.watchers.mu.Lock()
+	defer x.watchers.mu.Unlock()
+	x.watchers.list = append(x.watchers.list, c)
+	context.AfterFunc(ctx, func() {
+		x.watchers.mu.Lock()
+		defer x.watchers.mu.Unlock()
+		x.watchers.list = slices.DeleteFunc(x.watchers.list, func(o chan struct{}) bool { return o == c })
+	})
+	return c
+}
+
+func (w *watchers) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.list {
+		select {
+		case c <- struct{}{}:
+		default: // it has not looked since the last one
+		}
+	}
+}
+
+// tick takes the next number for a transaction that changes what is shown but
+// moves no post, so that whoever keeps what was shown knows that it is over.
+// It waits for its turn like everybody who writes here.
+func (x *Index) tick(ctx context.Context, tx *store.Tx) error {
+	_, err := tx.ExecContext(ctx, `UPDATE index_clock SET seq = seq + 1 WHERE id = 1`)
+	tx.AfterCommit(x.watchers.wake)
+	return err
+}
