@@ -170,7 +170,7 @@ func TestBlock(t *testing.T) {
 			index.PersonBlockCollection:    {Subject: crook, URI: first.URI, CID: first.CID},
 			index.CommunityBlockCollection: {Subject: kitchen, URI: community.URI, CID: community.CID},
 		} {
-			got, _, err := v.index.Blocks(t.Context(), alice, collection, 10, nil)
+			got, _, err := v.index.Blocks(t.Context(), alice, collection, 10, 0)
 			if err != nil || len(got) != 1 {
 				t.Fatalf("%s: %v %v", collection, got, err)
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/config"
 	"github.com/atoll-social/atoll/internal/egress"
+	"github.com/atoll-social/atoll/internal/feed"
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
@@ -130,6 +131,8 @@ func perMinute(n int) httpserver.LimiterConfig {
 type content struct {
 	index   *index.Index
 	cursors *index.Cursors
+	feeds   *feed.Feeds         // nil where nobody is served
+	names   *community.Resolver // nil until writing is assembled
 	// What members write with; nil until writing is assembled.
 	agents      *agent.Agent
 	passwords   *agent.Passwords
@@ -170,15 +173,14 @@ func (d *Daemon) writing(i *instance, m *members, c *content) error {
 	if err != nil {
 		return err
 	}
-	names, err := d.names(i, c)
-	if err != nil {
+	if c.names, err = d.names(i, c); err != nil {
 		return err
 	}
-	if c.communities, err = d.communities(i, c, agents, records, names); err != nil {
+	if c.communities, err = d.communities(i, c, agents, records, c.names); err != nil {
 		return err
 	}
 	c.posts, err = post.New(post.Config{
-		DB: i.DB, Index: c.index, Agent: agents, Records: records, Communities: names, Logger: d.cfg.Logger, Now: d.cfg.Now,
+		DB: i.DB, Index: c.index, Agent: agents, Records: records, Communities: c.names, Logger: d.cfg.Logger, Now: d.cfg.Now,
 	})
 	return err
 }
@@ -241,6 +243,9 @@ func (d *Daemon) serving(ctx context.Context, i *instance) (http.Handler, string
 	}
 	if d.settings.PublicURL != "" {
 		i.work("published documents", d.checkPublished)
+	}
+	if err := d.feeds(i, c); err != nil {
+		return nil, "", err
 	}
 	s, err := d.surfaces(i, m, c)
 	if err != nil {

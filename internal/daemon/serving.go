@@ -60,7 +60,7 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 	}
 	pages, err := web.New(web.Config{
 		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Apps: m.login, InstanceKeys: m.apps.keys.PublicJWKS, Posts: c.posts, Standings: c.agents, Passwords: c.passwords, Writes: writes, Client: m.client,
-		Index: c.index, Cursors: c.cursors, Origin: i.origin, Origins: origins, Document: document,
+		Index: c.index, Feeds: c.feeds, Origin: i.origin, Origins: origins, Document: document,
 		Listening: len(d.settings.Sources) > 0, Now: d.cfg.Now,
 	})
 	if err != nil {
@@ -68,7 +68,7 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 	}
 	api, err := xrpc.New(xrpc.Config{
 		Sessions: m.sessions, Cookies: m.cookies, Renewing: m.client, Apps: m.apps.sessions, Origins: origins,
-		Index: c.index, Cursors: c.cursors, Posts: c.posts, Communities: c.communities, Writes: writes,
+		Origin: i.origin, Index: c.index, Feeds: c.feeds, Names: c.names, Cursors: c.cursors, Posts: c.posts, Communities: c.communities, Writes: writes,
 	})
 	if err != nil {
 		return nil, err

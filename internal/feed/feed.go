@@ -241,3 +241,10 @@ func ParseTimeframe(text string) (time.Duration, bool) {
 	}[text]
 	return frame, ok
 }
+
+// Probe reports what keeps feeds from being answered (O4). While lists are
+// loading they are answered from the database.
+func (f *Feeds) Probe(ctx context.Context) error {
+	_, err := f.Page(ctx, Query{Listing: All, Sort: Newest, Limit: 1, Endpoint: "probe"})
+	return err
+}

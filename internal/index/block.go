@@ -39,17 +39,17 @@ type Block struct {
 }
 
 // Blocks lists an account's blocks of a type that count, the newest first: limit
-// of them at most, all when it is negative, those after the position when one is
-// given. next is nil on the last page.
-func (x *Index) Blocks(ctx context.Context, did syntax.DID, collection syntax.NSID, limit int, after *Position) (blocks []Block, next *Position, err error) {
+// of them at most, all when it is negative, those after the place where a page
+// ended unless that is 0. next is such a place, 0 on the last page.
+func (x *Index) Blocks(ctx context.Context, did syntax.DID, collection syntax.NSID, limit int, after int64) (blocks []Block, next int64, err error) {
 	table := standTables()[collection]
 	query, args := `
 		SELECT s.did, k.tid, COALESCE(k.cid, '') FROM account a
 		JOIN `+table+` k ON k.account_id = a.id JOIN account s ON s.id = k.subject_id
 		WHERE a.did = $1 AND k.tid = (
 		    SELECT max(o.tid) FROM `+table+` o WHERE o.subject_id = k.subject_id AND o.account_id = k.account_id)`, []any{did}
-	if after != nil {
-		query, args = query+` AND k.tid < $2`, append(args, after.id)
+	if after != 0 {
+		query, args = query+` AND k.tid < $2`, append(args, after)
 	}
 	query += ` ORDER BY k.tid DESC`
 	if limit >= 0 {
@@ -57,19 +57,19 @@ func (x *Index) Blocks(ctx context.Context, did syntax.DID, collection syntax.NS
 	}
 	rows, err := x.db.Read().QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("list blocks of %s: %w", did, err)
+		return nil, 0, fmt.Errorf("list blocks of %s: %w", did, err)
 	}
-	var last Position
+	var last int64
 	err = each(rows, func() error {
 		var k Block
 		var tid int64
 		err := rows.Scan(&k.Subject, &tid, &k.CID)
 		if limit >= 0 && len(blocks) == limit { // the one too many proves another page
-			next = &Position{id: last.id}
+			next = last
 			return err
 		}
 		k.URI, k.At = recordURI(did, collection, tidText(tid)), time.UnixMicro(revTime(tid)).UTC()
-		last.id, blocks = tid, append(blocks, k)
+		last, blocks = tid, append(blocks, k)
 		return err
 	})
 	return blocks, next, err

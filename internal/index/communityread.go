@@ -32,3 +32,13 @@ func (x *Index) AnyBefore(ctx context.Context, at int64) (bool, error) {
 	}
 	return ok, nil
 }
+
+// ByHandle finds the account that has a handle, as far as it has been verified.
+func (x *Index) ByHandle(ctx context.Context, handle syntax.Handle) (did syntax.DID, ok bool, err error) {
+	ok, err = found(x.db.Read().QueryRowContext(ctx, `
+		SELECT did FROM account WHERE handle = $1 ORDER BY verified_at DESC LIMIT 1`, handle).Scan(&did))
+	if err != nil {
+		return "", false, fmt.Errorf("find handle: %w", err)
+	}
+	return did, ok, nil
+}

@@ -172,3 +172,27 @@ func readRows(ctx context.Context, x *Index, did syntax.DID) (map[string]row, er
 	})
 	return out, err
 }
+
+// listed are the newest posts of all communities as the viewer sees them.
+func listed(t *testing.T, x *Index, v Viewer, in Listing) []Post {
+	t.Helper()
+	ranks, err := x.Ranked(t.Context(), RankQuery{Order: ByNew, Limit: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]int64, len(ranks))
+	for i, r := range ranks {
+		ids[i] = r.Post
+	}
+	seen, err := x.Posts(t.Context(), v, in, ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []Post
+	for _, id := range ids {
+		if p, ok := seen[id]; ok {
+			out = append(out, p)
+		}
+	}
+	return out
+}

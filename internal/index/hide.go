@@ -102,9 +102,12 @@ func entered(v Viewer) string {
 // nobody has blocked or shut down its account, and its server owns its name.
 const communityStands = `c.active AND m.host_ok IS NOT FALSE`
 
+// visible is the part of postShown that does not depend on who looks, or when.
+const visible = `NOT p.deleted AND p.state < 3 AND a.active AND ` + communityStands
+
 // postShown is the condition under which the viewer sees a post somewhere.
 func postShown(v Viewer, in Listing) string {
-	cond := `NOT p.deleted AND p.state < 3 AND a.active AND ` + communityStands + ` AND ` + entered(v) +
+	cond := visible + ` AND ` + entered(v) +
 		` AND NOT ` + banHolds("p.author_id", "p.community_id")
 	if v.ID == 0 {
 		cond += ` AND CAST($1 AS BIGINT) = 0` // both engines want to see every parameter

@@ -139,10 +139,7 @@ func (w *world) listen(t *testing.T) {
 // with lists the posts of an author that the index shows.
 func (w *world) with(t *testing.T, did syntax.DID) []index.Post {
 	t.Helper()
-	posts, _, err := w.index.Discover(t.Context(), 50, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	posts := newest(t, w.index)
 	var out []index.Post
 	for _, p := range posts {
 		if p.Author.DID == did {
@@ -195,10 +192,7 @@ func TestTheLoop(t *testing.T) {
 			case <-time.After(10 * time.Millisecond):
 			}
 		}
-		posts, _, err := w.index.Discover(t.Context(), 50, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		posts := newest(t, w.index)
 		seen := map[syntax.ATURI]int{}
 		for _, p := range posts {
 			seen[p.URI()]++

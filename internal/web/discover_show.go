@@ -9,41 +9,32 @@ import (
 	"strings"
 	"time"
 
+	"github.com/atoll-social/atoll/internal/feed"
 	"github.com/atoll-social/atoll/internal/index"
-	"github.com/atoll-social/atoll/internal/post"
 )
 
 const (
 	// discoverLimit is how many posts a page of Discover has at most.
 	discoverLimit = 30
-	// discoverListing binds cursors to this page.
-	discoverListing = "web discover"
 	// longText is from how many bytes on a text gets a frame of its own.
 	longText = 3000
 )
 
 // discoverShow answers GET /discover: the newest posts, page by page.
 func (s *Server) discoverShow(w http.ResponseWriter, r *http.Request) error {
-	var after *index.Position
 	cursor := r.URL.Query().Get("cursor")
-	if cursor != "" {
-		at, err := s.cfg.Cursors.Open(discoverListing, cursor)
-		if err != nil {
-			return err
-		}
-		after = &at
-	}
 	v, err := s.visitor(w, r)
 	if err != nil {
 		return err
 	}
-	posts, next, err := post.Newest(r.Context(), s.cfg.Index, discoverLimit, after)
+	page, err := s.cfg.Feeds.Page(r.Context(), feed.Query{Listing: feed.Discover, Sort: feed.Newest, Viewer: v.did(),
+		Limit: discoverLimit, Cursor: cursor, Endpoint: "web"})
 	if err != nil {
 		return err
 	}
-	data := discoverPage{Listening: s.cfg.Listening, Paged: after != nil, Form: newPostForm(v.viewer(), newPostKey(), "", "", "")}
+	data := discoverPage{Listening: s.cfg.Listening, Paged: cursor != "", Form: newPostForm(v.viewer(), newPostKey(), "", "", "")}
 	now := s.now()
-	for _, p := range posts {
+	for _, p := range page.Posts {
 		item, err := newPostItem(p, now)
 		if err != nil {
 			return fmt.Errorf("show post %s: %w", p.URI(), err)
@@ -53,8 +44,8 @@ func (s *Server) discoverShow(w http.ResponseWriter, r *http.Request) error {
 			data.Form.Community.Options = append(data.Form.Community.Options, name)
 		}
 	}
-	if next != nil {
-		data.Older = "/discover?" + url.Values{"cursor": {s.cfg.Cursors.Seal(discoverListing, *next)}}.Encode()
+	if page.Cursor != "" {
+		data.Older = "/discover?" + url.Values{"cursor": {page.Cursor}}.Encode()
 	}
 	return s.show(w, r, v, http.StatusOK, "discover_show", "Discover", data)
 }

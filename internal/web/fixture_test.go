@@ -17,6 +17,7 @@ import (
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/feed"
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/keyring"
@@ -134,7 +135,7 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 	cfg := Config{
 		Sessions: s.sessions, SignIn: s.servers, Posts: posts, Origin: testOrigin, Index: s.index, Now: now, Listening: true, Client: testClient(t),
 		Cookies: ok(session.NewCookies(testOrigin, 0))(t),
-		Cursors: ok(index.NewCursors(make([]byte, 32)))(t),
+		Feeds:   newFeeds(t, s.index, now),
 		Origins: ok(httpserver.NewOrigins(testOrigin))(t),
 	}
 	for _, f := range change {
@@ -322,4 +323,10 @@ func (a *answer) leads(to string) *answer {
 		a.t.Errorf("%s: leads to %q, want %q", a.what, got, to)
 	}
 	return a
+}
+
+func newFeeds(t *testing.T, ix *index.Index, now func() time.Time) *feed.Feeds {
+	t.Helper()
+	return ok(feed.New(feed.Config{Index: ix, Cursors: ok(index.NewCursors(make([]byte, 32)))(t),
+		Logger: slog.New(slog.DiscardHandler), Now: now}))(t)
 }

@@ -86,3 +86,12 @@ func (s *Server) actor(w http.ResponseWriter, r *http.Request, form url.Values) 
 	account, err := v.device.Acting(did)
 	return v, account, err
 }
+
+// did is the active account, empty for a stranger.
+func (v visitor) did() syntax.DID {
+	account, ok := v.device.Current()
+	if !ok {
+		return ""
+	}
+	return account.DID
+}

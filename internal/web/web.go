@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/atoll-social/atoll/internal/feed"
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
@@ -23,10 +24,10 @@ type Config struct {
 	Cookies  session.Cookies
 	SignIn   SignIn
 	// Apps signs apps in; nil: there are none here.
-	Apps    Apps
-	Posts   Posts
-	Index   *index.Index
-	Cursors *index.Cursors
+	Apps  Apps
+	Posts Posts
+	Index *index.Index
+	Feeds *feed.Feeds
 	// Client is the OAuth client, which publishes what it is (S1–S3).
 	Client *client.Client
 	// InstanceKeys is the JWK set of the instance's own keys; nil: it has none.
@@ -70,8 +71,8 @@ type Server struct {
 // New checks cfg and parses the templates. It does no I/O.
 func New(cfg Config) (*Server, error) {
 	if cfg.Sessions == nil || cfg.SignIn == nil || cfg.Posts == nil || cfg.Client == nil ||
-		cfg.Index == nil || cfg.Cursors == nil || cfg.Origins == nil || cfg.Origin == "" {
-		return nil, errors.New("web: Sessions, SignIn, Posts, Client, Index, Cursors, Origin and Origins are required")
+		cfg.Index == nil || cfg.Feeds == nil || cfg.Origins == nil || cfg.Origin == "" {
+		return nil, errors.New("web: Sessions, SignIn, Posts, Client, Index, Feeds, Origin and Origins are required")
 	}
 	files, err := loadAssets()
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/community"
+	"github.com/atoll-social/atoll/internal/feed"
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
@@ -97,6 +98,8 @@ func newAPI(t *testing.T, change ...func(*Config)) *api {
 		Cursors:     must(index.NewCursors(make([]byte, 32)))(t),
 		Communities: must(community.New(community.Config{DB: db, Index: a.index, Agent: a.desk, Records: records, Names: names, Logger: quiet}))(t),
 		Posts:       must(post.New(post.Config{DB: db, Index: a.index, Agent: a.desk, Records: records, Communities: names, Logger: quiet}))(t),
+		Names:       names, Origin: origin,
+		Feeds: must(feed.New(feed.Config{Index: a.index, Cursors: must(index.NewCursors(make([]byte, 32)))(t), Logger: quiet}))(t),
 	}
 	for _, f := range change {
 		f(&cfg)

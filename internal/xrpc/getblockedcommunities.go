@@ -48,13 +48,13 @@ func (s *Server) listBlocks(w http.ResponseWriter, r *http.Request, who caller, 
 		return err
 	}
 	listing := collection.String() + " of " + who.account.DID.String()
-	var after *index.Position
+	var after int64
 	if cursor := params.Get("cursor"); cursor != "" {
-		at, err := s.cfg.Cursors.Open(listing, cursor)
+		at, err := s.cfg.Cursors.Open(listing, cursor, 1)
 		if err != nil {
 			return err
 		}
-		after = &at
+		after = at[0]
 	}
 	blocks, next, err := s.cfg.Index.Blocks(r.Context(), who.account.DID, collection, limit, after)
 	if err != nil {
@@ -64,8 +64,8 @@ func (s *Server) listBlocks(w http.ResponseWriter, r *http.Request, who caller, 
 	for _, b := range blocks {
 		page.Blocks = append(page.Blocks, view(b))
 	}
-	if next != nil {
-		page.Cursor = s.cfg.Cursors.Seal(listing, *next)
+	if next != 0 {
+		page.Cursor = s.cfg.Cursors.Seal(listing, next)
 	}
 	return write(w, page)
 }

@@ -2,6 +2,8 @@ package xrpc
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,16 +18,52 @@ import (
 
 // write answers with v as JSON.
 func write(w http.ResponseWriter, v any) error {
+	body, err := encode(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(body) // whoever went away needs no answer
+	return nil
+}
+
+// sharedFor is for how many seconds what everybody sees may be kept.
+const sharedFor = 2
+
+// writeShared is write for what can be kept for a moment where nobody in
+// particular asked.
+func (s *Server) writeShared(w http.ResponseWriter, r *http.Request, who caller, v any) error {
+	if who.account.DID != "" {
+		return write(w, v)
+	}
+	body, err := encode(v)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(body)
+	tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	h := w.Header()
+	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", sharedFor))
+	h.Set("ETag", tag)
+	h.Add("Vary", "Authorization, Cookie")
+	if r.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	h.Set("Content-Type", "application/json")
+	_, _ = w.Write(body) // whoever went away needs no answer
+	return nil
+}
+
+func encode(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("encode answer: %w", err)
+		return nil, fmt.Errorf("encode answer: %w", err)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(buf.Bytes()) // whoever went away needs no answer
-	return nil
+	return buf.Bytes(), nil
 }
 
 // read parses the input of a procedure. Fields that it does not know are

@@ -13,6 +13,7 @@ import (
 
 	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/feed"
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/post"
@@ -34,13 +35,28 @@ type Config struct {
 	Apps *session.Apps
 	// Origins tells requests of our own pages from those of others.
 	Origins *httpserver.Origins
-	Index   *index.Index
+	// Origin is where pictures are served, without a slash at its end.
+	Origin string
+	Index  *index.Index
+	Feeds  *feed.Feeds
+	// Names finds whom a client names; community.Resolver does.
+	Names Names
+	// Cursors signs those of lists that are no feeds.
 	Cursors *index.Cursors
 	Posts   *post.Service
 	// Communities follows, blocks, creates and changes communities.
 	Communities *community.Service
 	// Writes limits how much one account may write; nil means no limit.
 	Writes *httpserver.Limiter
+}
+
+// Names finds accounts by what a client calls them. Errors are faults with the
+// names of the lexicons.
+type Names interface {
+	// Find finds a community: a DID, a handle with or without ! or @, !name@host.
+	Find(ctx context.Context, text string) (index.Identity, error)
+	// Person finds a person: a DID, a handle with or without @.
+	Person(ctx context.Context, text string) (index.Identity, error)
 }
 
 // Renewing opens sessions with members' servers; client.Client does.
@@ -56,8 +72,8 @@ type Server struct {
 
 // New checks cfg. It does no I/O.
 func New(cfg Config) (*Server, error) {
-	if cfg.Sessions == nil || cfg.Origins == nil || cfg.Index == nil || cfg.Cursors == nil || cfg.Posts == nil || cfg.Communities == nil {
-		return nil, errors.New("xrpc: Sessions, Origins, Index, Cursors, Posts and Communities are required")
+	if cfg.Sessions == nil || cfg.Origins == nil || cfg.Index == nil || cfg.Feeds == nil || cfg.Names == nil || cfg.Cursors == nil || cfg.Posts == nil || cfg.Communities == nil {
+		return nil, errors.New("xrpc: Sessions, Origins, Index, Feeds, Names, Cursors, Posts and Communities are required")
 	}
 	s := &Server{cfg: cfg, methods: map[syntax.NSID]method{}}
 	for _, m := range s.all() {
@@ -89,6 +105,10 @@ func (s *Server) all() []method {
 		{"social.coves.community.blockCommunity", http.MethodPost, required, index.CommunityBlockCollection, s.blockCommunity},
 		{"social.coves.community.unblockCommunity", http.MethodPost, required, index.CommunityBlockCollection, s.unblockCommunity},
 		{"social.coves.community.getBlockedCommunities", http.MethodGet, required, "", s.getBlockedCommunities},
+		{"social.coves.feed.getAll", http.MethodGet, optional, "", s.getAll},
+		{"social.coves.feed.getTimeline", http.MethodGet, required, "", s.getTimeline},
+		{"social.coves.communityFeed.getCommunity", http.MethodGet, optional, "", s.getCommunityFeed},
+		{"social.coves.feed.getCommunity", http.MethodGet, optional, "", s.getCommunityFeed},
 		{"social.coves.community.post.create", http.MethodPost, required, index.PostCollection, s.postCreate},
 		{"social.coves.community.post.update", http.MethodPost, required, index.PostCollection, s.postUpdate},
 		{"social.coves.community.post.delete", http.MethodPost, required, index.PostCollection, s.postDelete},

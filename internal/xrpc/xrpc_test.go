@@ -36,7 +36,7 @@ func TestUnknown(t *testing.T) {
 		name       string
 		allow      string
 	}{
-		{"GET", "/xrpc/social.coves.feed.getTimeline", 501, "MethodNotImplemented", ""},
+		{"GET", "/xrpc/social.coves.feed.getNothing", 501, "MethodNotImplemented", ""},
 		{"POST", "/xrpc/com.atproto.repo.createRecord", 501, "MethodNotImplemented", ""},
 		{"GET", "/xrpc/nonsense", 404, "NotFound", ""},
 		{"GET", "/xrpc/", 404, "NotFound", ""},
@@ -133,8 +133,8 @@ func TestDiscover(t *testing.T) {
 		t.Errorf("empty: %s", got.body)
 	}
 	a.fill(33)
-	first := a.page("")
-	second := a.page("?cursor=" + *first.Cursor)
+	first := a.page("?sort=new")
+	second := a.page("?sort=new&cursor=" + *first.Cursor)
 	third := a.page("?limit=15&sort=new&cursor=" + *second.Cursor)
 	if len(first.Feed) != 15 || len(second.Feed) != 15 || len(third.Feed) != 3 || third.Cursor != nil {
 		t.Errorf("pages of %d, %d, %d; last cursor %v", len(first.Feed), len(second.Feed), len(third.Feed), third.Cursor)
