@@ -128,7 +128,7 @@ func (i *instance) dumpAttempts() string {
 // cookies and the member's never did.
 func TestPendingSignInsAreBounded(t *testing.T) {
 	t.Parallel()
-	flood := size.Size(300, 4000)
+	flood := size.Size(160, 4000)
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		const pending, places = 100, 20
 		i := newInstance(t, db)

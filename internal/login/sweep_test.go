@@ -51,7 +51,7 @@ func (i *instance) sweep(want int) {
 func TestAFloodOfAbandonedSignInsLeavesStorageBounded(t *testing.T) {
 	t.Parallel()
 	const places = 1000
-	flood, pending := size.Size(2000, 100_000), size.Size(500, 0)
+	flood, pending := size.Size(700, 100_000), size.Size(200, 0)
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		i := newInstance(t, db)
 		attempts, err := login.NewAttempts(login.AttemptsConfig{DB: db, Ring: i.ring, Now: i.clock.now, MaxPending: pending})
@@ -70,7 +70,7 @@ func TestAFloodOfAbandonedSignInsLeavesStorageBounded(t *testing.T) {
 			a.AppState = fmt.Appendf(nil, `{"return_to":"/","binding":"AAAA","origin":"198.51.%d.0/24"}`, n%places)
 			a.CreatedAt, a.ExpiresAt = i.clock.now(), i.clock.now().Add(client.AttemptLife)
 			i.must(attempts.Put(t.Context(), a))
-			if n%600 == 599 { // a minute
+			if n%300 == 299 { // half a minute
 				if _, err := attempts.Sweep(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -114,7 +114,7 @@ func TestSweepsOfSignInsShareTheWork(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		i := newInstance(t, db)
-		const count = 300
+		count := size.Size(100, 2000)
 		for n := range count {
 			i.must(i.attempts.Put(t.Context(), i.attempt(n, "203.0.113.0/24")))
 		}
