@@ -27,6 +27,9 @@ func check(c *Config) []Problem {
 	if c.Retention.AuditDays > maxRetention {
 		say("retention.audit", "is %d days; %d are the most", c.Retention.AuditDays, maxRetention)
 	}
+	if c.Retention.SessionDays > maxSession {
+		say("retention.sessions", "is %d days; browsers keep cookies for %d at most", c.Retention.SessionDays, maxSession)
+	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
 		say("log_level", "is %q; there are debug, info, warn and error", c.LogLevel)
 	}
@@ -35,6 +38,9 @@ func check(c *Config) []Problem {
 	}
 	return problems
 }
+
+// maxSession is how long browsers keep a cookie, in days.
+const maxSession = 400
 
 // maxRetention is a hundred years, in days: more is a slip of the finger.
 const maxRetention = 36_525

@@ -49,7 +49,8 @@ type Limits struct {
 
 // Retention says how long things are kept that nobody asks to have removed.
 type Retention struct {
-	AuditDays int // rows of the audit trail
+	AuditDays   int // rows of the audit trail
+	SessionDays int // devices and sessions that nobody uses
 }
 
 // Source is a stream of the network to listen to.
@@ -99,7 +100,7 @@ func Default() *Config {
 		LogFormat:  "text",
 		Delegation: Delegation{Writes: "oauth"},
 		Limits:     Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60},
-		Retention:  Retention{AuditDays: 90},
+		Retention:  Retention{AuditDays: 90, SessionDays: 180},
 		origins:    map[string]origin{},
 	}
 }

@@ -42,8 +42,8 @@ func TestDefaultsAreADevelopmentClientOnThisMachine(t *testing.T) {
 	if err != nil || len(warnings) > 0 {
 		t.Fatalf("Load without settings: %v, warnings %v", err, warnings)
 	}
-	if c.Retention.AuditDays != 90 {
-		t.Errorf("the audit trail is kept for %d days, want 90", c.Retention.AuditDays)
+	if c.Retention != (config.Retention{AuditDays: 90, SessionDays: 180}) {
+		t.Errorf("kept for so many days: %+v, want 90 and 180", c.Retention)
 	}
 	if c.PublicURL != "" || c.Listen != "127.0.0.1:8080" || c.Dev || !c.SQLite() || !c.Has(config.RoleWeb) || !c.Has(config.RoleIngest) || !c.Has(config.RoleJobs) {
 		t.Errorf("defaults are not a development client with SQLite and all roles: %+v", c)
@@ -166,6 +166,8 @@ func TestMistakesNameTheirSetting(t *testing.T) {
 		{"source twice", "source = [{kind = 'repos', url = 'https://a.net'},{kind = 'repos', url = 'https://a.net'}]", nil, "stands twice"},
 		{"limit of nothing", "[limits]\nwrites_per_minute = 0", nil, "limits.writes_per_minute: must be a whole number of at least 1"},
 		{"trail kept for no time", "[retention]\naudit = 0", nil, "retention.audit: must be a whole number of at least 1"},
+		{"sessions kept for no time", "[retention]\nsessions = 0", nil, "retention.sessions: must be a whole number of at least 1"},
+		{"sessions beyond their cookies", "[retention]\nsessions = 401", nil, "retention.sessions: is 401 days; browsers keep cookies for 400 at most"},
 		{"trail kept for ever", "[retention]\naudit = 100000", nil, "retention.audit: is 100000 days; 36525 are the most"},
 		{"no way to write", "[delegation]\nwrites = 'carrier-pigeon'", nil, "delegation.writes: is \"carrier-pigeon\"; there are oauth, app-password and relay"},
 		{"relay without an account", "[delegation]\nwrites = 'relay'", nil, "delegation.writes: is relay, which needs delegation.relay_did"},

@@ -60,7 +60,7 @@ type members struct {
 
 func (d *Daemon) members(ctx context.Context, i *instance, ix *index.Index) (*members, error) {
 	manager, err := session.New(session.Config{
-		DB: i.DB, Ring: i.Ring, Logger: d.cfg.Logger, Now: d.cfg.Now, ClientID: ClientID(d.settings),
+		DB: i.DB, Ring: i.Ring, Logger: d.cfg.Logger, Now: d.cfg.Now, ClientID: ClientID(d.settings), DeviceLife: d.unused(),
 	})
 	if err != nil {
 		return nil, err
@@ -73,10 +73,10 @@ func (d *Daemon) members(ctx context.Context, i *instance, ix *index.Index) (*me
 	if err != nil {
 		return nil, err
 	}
-	if err := i.keepSessions(manager, c, d.registry); err != nil {
+	if err := d.keepSessions(i, manager, c); err != nil {
 		return nil, err
 	}
-	cookies, err := session.NewCookies(i.origin, 0)
+	cookies, err := session.NewCookies(i.origin, d.unused())
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -17,7 +18,7 @@ import (
 // keepSessions tells members' servers of sessions that have ended, and keeps the
 // others alive. At the stop the keeper waits for refreshes that are under way,
 // which requests may have begun.
-func (i *instance) keepSessions(manager *session.Manager, c *client.Client, metrics prometheus.Registerer) error {
+func (d *Daemon) keepSessions(i *instance, manager *session.Manager, c *client.Client) error {
 	revoker, err := session.NewRevoker(session.RevokerConfig{Manager: manager, Client: c})
 	if err != nil {
 		return err
@@ -25,12 +26,12 @@ func (i *instance) keepSessions(manager *session.Manager, c *client.Client, metr
 	kept := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "atoll_sessions_kept_total", Help: "What the worker that keeps sessions alive did with those that were due, by outcome.",
 	}, []string{"outcome"})
-	if err := metrics.Register(kept); err != nil {
+	if err := d.registry.Register(kept); err != nil {
 		return err
 	}
 	countPass(kept, client.Pass{}) // zero is a number, too
 	keeper, err := client.NewKeeper(client.KeeperConfig{
-		Client: c, Store: manager, Idle: session.DefaultDeviceLife, Observe: func(p client.Pass) { countPass(kept, p) },
+		Client: c, Store: manager, Idle: d.unused(), Observe: func(p client.Pass) { countPass(kept, p) },
 	})
 	if err != nil {
 		return err
@@ -38,6 +39,11 @@ func (i *instance) keepSessions(manager *session.Manager, c *client.Client, metr
 	i.work("revoker", revoker.Run)
 	i.work("session keeper", keeper.Run)
 	return nil
+}
+
+// unused is how long devices and sessions are kept that nobody uses.
+func (d *Daemon) unused() time.Duration {
+	return time.Duration(d.settings.Retention.SessionDays) * 24 * time.Hour
 }
 
 func countPass(kept *prometheus.CounterVec, p client.Pass) {
