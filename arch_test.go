@@ -28,7 +28,7 @@ var layers = []struct {
 	{"base", []string{"fault", "markup", "telemetry", "keyring", "egress", "httpserver"}},
 	{"storage", []string{"store", "job"}},
 	{"network", []string{"identity", "pds"}},
-	{"machinery", []string{"feed", "session", "login", "agent", "index", "ingest"}},
+	{"machinery", []string{"feed", "session", "login", "account", "agent", "index", "ingest"}},
 	{"domain", []string{"media", "record", "community", "post"}},
 	{"surfaces", []string{"xrpc", "web", "rpc"}},
 	{"assembly", []string{"config", "doctor", "daemon", "admin", "appclient", "cli"}},
@@ -75,6 +75,7 @@ var testOnly = []string{
 var tables = map[string]string{
 	"key_check":                "store",
 	"write_check":              "store",
+	"hosted_account":           "account",
 	"job":                      "job",
 	"job_period":               "job",
 	"device":                   "session",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/atoll-social/atoll/internal/account"
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/keyring"
@@ -27,12 +28,13 @@ type Part struct {
 }
 
 // Parts is everything that is sealed in the database but for the key check.
-func Parts(sessions *session.Manager, keys *session.Keys, attempts *login.Attempts, passwords *agent.SealedPasswords) []Part {
+func Parts(sessions *session.Manager, keys *session.Keys, attempts *login.Attempts, passwords *agent.SealedPasswords, hosted account.Seals) []Part {
 	return []Part{
 		{"oauth_session", "sessions", sessions},
 		{"signing_key", "signing keys", keys},
 		{"login_attempt", "sign-ins under way", attempts},
 		{"app_password", "app passwords", passwords},
+		{"hosted_account", "hosted accounts", hosted},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/atoll-social/atoll/internal/account"
 	"github.com/atoll-social/atoll/internal/admin"
 )
 
@@ -30,7 +31,7 @@ func TestEverySealedColumnIsResealed(t *testing.T) {
 		}
 	}
 	resealed := []string{"key_check"}
-	for _, p := range admin.Parts(nil, nil, nil, nil) {
+	for _, p := range admin.Parts(nil, nil, nil, nil, account.Seals{}) {
 		resealed = append(resealed, p.Table)
 	}
 	slices.Sort(documented)

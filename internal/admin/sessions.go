@@ -36,7 +36,7 @@ func (s *Sessions) List(ctx context.Context, w io.Writer, q session.Query) error
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SESSION\tACCOUNT\tSTATE\tREASON\tSIGNED IN\tUSED\tENDS\tSERVER")
 	for _, i := range all {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, account(i), i.State, orDash(string(i.Reason)),
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, accountOf(i), i.State, orDash(string(i.Reason)),
 			orNever(i.CreatedAt), orNever(i.UsedAt), s.ends(i), i.PDS)
 	}
 	if err := table.Flush(); err != nil {
@@ -48,8 +48,8 @@ func (s *Sessions) List(ctx context.Context, w io.Writer, q session.Query) error
 	return err
 }
 
-// account is the name of whose session it is: the handle where one is known.
-func account(i session.Info) string {
+// accountOf is the name of whose session it is: the handle where one is known.
+func accountOf(i session.Info) string {
 	if i.Handle != "" {
 		return i.Handle.String()
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/atoll-social/atoll/internal/account"
 	"github.com/atoll-social/atoll/internal/admin"
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/keyring"
@@ -75,7 +76,8 @@ func (keysReseal) Run(r *run) error {
 
 func (r *run) withKeys(do func(*admin.Keys) error) error {
 	return r.withMembers(func(m *members) error {
-		seals := &admin.Seals{DB: m.DB, Ring: m.Ring, Parts: admin.Parts(m.sessions, m.keys, m.attempts, &agent.SealedPasswords{DB: m.DB, Ring: m.Ring}), Trail: m.sessions}
+		parts := admin.Parts(m.sessions, m.keys, m.attempts, &agent.SealedPasswords{DB: m.DB, Ring: m.Ring}, account.Seals{DB: m.DB, Ring: m.Ring})
+		seals := &admin.Seals{DB: m.DB, Ring: m.Ring, Parts: parts, Trail: m.sessions}
 		return do(&admin.Keys{Seals: seals, Client: m.keys, Sessions: m.sessions})
 	})
 }

@@ -24,6 +24,7 @@ func check(c *Config) []Problem {
 	checkStorage(c, say)
 	checkNetwork(c, say)
 	checkDelegation(c, say)
+	checkHosting(c, say)
 	if c.Retention.AuditDays > maxRetention {
 		say("retention.audit", "is %d days; %d are the most", c.Retention.AuditDays, maxRetention)
 	}

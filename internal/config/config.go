@@ -34,11 +34,25 @@ type Config struct {
 	LogFormat string // text, json
 
 	Delegation Delegation
+	Hosting    Hosting
 	Limits     Limits
 	Retention  Retention
 
 	origins map[string]origin
 }
+
+// Hosting says where accounts for communities are made. It is off without PDSURL.
+type Hosting struct {
+	PDSURL           string         // origin of the instance's PDS
+	PDSAdminPassword keyring.Secret // of the PDS's administrator
+	HandleDomain     string         // handles are {name}.HandleDomain; without a dot at its beginning
+	EmailDomain      string         // accounts get an address there; empty: HandleDomain
+	RecoveryKey      string         // did:key of the operator; empty: Atoll makes one for each account
+	Invite           string         // mint, none
+}
+
+// On reports whether accounts can be made.
+func (h Hosting) On() bool { return h.PDSURL != "" }
 
 // Limits bound what one address or account may ask for.
 type Limits struct {
@@ -99,6 +113,7 @@ func Default() *Config {
 		LogLevel:   "info",
 		LogFormat:  "text",
 		Delegation: Delegation{Writes: "oauth"},
+		Hosting:    Hosting{Invite: "mint"},
 		Limits:     Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60},
 		Retention:  Retention{AuditDays: 90, SessionDays: 180},
 		origins:    map[string]origin{},

@@ -104,6 +104,25 @@ audit = 365
 	}
 }
 
+// TestHosting holds that all of it is taken, and the domain without its dot.
+func TestHosting(t *testing.T) {
+	t.Parallel()
+	key := "did:key:zDnaerDaTF5BXEavCrfRZEk316dpbLsfPDZ3WJ5hRTPFU2169"
+	c, _, err := load(t, "[hosting]\npds_url = 'https://pds.atoll-tests.net/'\nhandle_domain = '.C.atoll-tests.net'\nrecovery_key = '"+key+"'",
+		[]string{"ATOLL_HOSTING_PDS_ADMIN_PASSWORD=hunter2", "ATOLL_HOSTING_INVITE=none"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{c.Hosting.PDSURL, c.Hosting.HandleDomain, c.Hosting.EmailDomain, c.Hosting.RecoveryKey, c.Hosting.Invite, c.Hosting.PDSAdminPassword.Reveal()}
+	want := []string{"https://pds.atoll-tests.net", "c.atoll-tests.net", "c.atoll-tests.net", key, "none", "hunter2"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("hosting (-want +got):\n%s", diff)
+	}
+	if c, _, err := load(t, "", nil, nil); err != nil || c.Hosting.On() {
+		t.Errorf("hosting is on by default: %+v, %v", c, err)
+	}
+}
+
 func TestDevelopmentHandles(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{".one.test": "http://localhost:2583", ".two.test": "http://localhost:2584"}
@@ -180,6 +199,18 @@ func TestMistakesNameTheirSetting(t *testing.T) {
 		{"no role", "roles = []", nil, "roles: is empty"},
 		{"bad log level", "log_level = 'loud'", nil, "log_level: is \"loud\""},
 		{"metrics on the one port", "metrics_listen = '127.0.0.1:8080'", nil, "metrics_listen: is the same address as listen"},
+		{"hosting without a PDS", "[hosting]\nhandle_domain = 'c.atoll-tests.net'", nil, "hosting.handle_domain: does nothing without hosting.pds_url"},
+		{"hosting over http", "[hosting]\npds_url = 'http://pds.atoll-tests.net'", nil, "hosting.pds_url: \"http://pds.atoll-tests.net\" must be https"},
+		{"hosting without a password", "[hosting]\npds_url = 'https://pds.atoll-tests.net'", nil, "hosting.pds_admin_password: is needed"},
+		{"hosting without a domain", "[hosting]\npds_url = 'https://pds.atoll-tests.net'", nil, "hosting.handle_domain: is needed"},
+		{"a placeholder for the password", "[hosting]\npds_url = 'https://pds.atoll-tests.net'", []string{"ATOLL_HOSTING_PDS_ADMIN_PASSWORD=changeme"}, "hosting.pds_admin_password: is a placeholder"},
+		{"a handle domain that nobody can have", "[hosting]\npds_url = 'https://pds.atoll-tests.net'\nhandle_domain = 'town.local'", nil, "hosting.handle_domain: cannot be used: town.local cannot belong to an account: .local"},
+		{"a handle domain for development", "[hosting]\npds_url = 'https://pds.atoll-tests.net'\nhandle_domain = 'one.test'", nil, "hosting.handle_domain: cannot be used"},
+		{"a handle domain that is none", "[hosting]\npds_url = 'https://pds.atoll-tests.net'\nhandle_domain = 'a_b'", nil, "hosting.handle_domain: is \"a_b\""},
+		{"an e-mail domain that is none", "[hosting]\npds_url = 'https://pds.atoll-tests.net'\nhandle_domain = 'c.atoll-tests.net'\nemail_domain = 'x y'", nil, "hosting.email_domain: is \"x y\""},
+		{"a private recovery key", "[hosting]\nrecovery_key = 'hunter2'", nil, "hosting.recovery_key: must be the did:key"},
+		{"a recovery key of another kind", "[hosting]\nrecovery_key = 'did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK'", nil, "hosting.recovery_key: must be the did:key"},
+		{"unknown way of invites", "[hosting]\ninvite = 'maybe'", nil, "hosting.invite: is \"maybe\""},
 		{"zero byte", "data_dir = \"a\\u0000b\"", nil, "data_dir: holds a zero byte"},
 	}
 	for _, c := range cases {

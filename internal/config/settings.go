@@ -31,7 +31,7 @@ func (s setting) env() string {
 
 // settings lists every key in the order in which they are explained.
 func settings() []setting {
-	return slices.Concat(servingSettings(), storageSettings(), networkSettings(), delegationSettings(), runningSettings())
+	return slices.Concat(servingSettings(), storageSettings(), networkSettings(), delegationSettings(), hostingSettings(), runningSettings())
 }
 
 func servingSettings() []setting {
@@ -62,6 +62,17 @@ func networkSettings() []setting {
 		textSetting("plc_url", "the PLC directory", func(c *Config) *string { return &c.PLCURL }),
 		listSetting("source", "streams to listen to, kind=url", parseSource, func(s Source) string { return s.Kind + "=" + s.URL }, func(c *Config) *[]Source { return &c.Sources }),
 		listSetting("egress_allow", "private address:port pairs that Atoll may call", netip.ParseAddrPort, netip.AddrPort.String, func(c *Config) *[]netip.AddrPort { return &c.EgressAllow }),
+	}
+}
+
+func hostingSettings() []setting {
+	return []setting{
+		textSetting("hosting.pds_url", "the PDS on which communities get their accounts; empty for none", func(c *Config) *string { return &c.Hosting.PDSURL }),
+		secretSetting("hosting.pds_admin_password", "the password of that PDS's administrator", func(c *Config) *keyring.Secret { return &c.Hosting.PDSAdminPassword }),
+		textSetting("hosting.handle_domain", "handles of communities are NAME.handle_domain", func(c *Config) *string { return &c.Hosting.HandleDomain }),
+		textSetting("hosting.email_domain", "e-mail addresses of their accounts end so; empty for handle_domain", func(c *Config) *string { return &c.Hosting.EmailDomain }),
+		textSetting("hosting.recovery_key", "did:key that can take their accounts back; empty for one made for each", func(c *Config) *string { return &c.Hosting.RecoveryKey }),
+		textSetting("hosting.invite", "mint a code for each account, or none", func(c *Config) *string { return &c.Hosting.Invite }),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/atoll-social/atoll/internal/account"
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/config"
@@ -32,6 +33,7 @@ type instance struct {
 	calls     *http.Client // to members' servers
 	ready     *httpserver.Readiness
 	queue     *job.Queue
+	accounts  *account.Manager
 	workers   []worker
 	serving   []worker // end when the listeners begin to
 
@@ -203,6 +205,9 @@ func (d *Daemon) assemble(ctx context.Context, storage *Storage, l *listening) (
 	d.needs(i, l)
 	i.work("storage upkeep", storage.DB.Run)
 	if i.queue, err = d.jobs(i); err != nil {
+		return nil, err
+	}
+	if i.accounts, err = d.accounts(i); err != nil {
 		return nil, err
 	}
 	if d.cfg.Hangup != nil {

@@ -16,7 +16,8 @@ func (d *Daemon) agents(i *instance, m *members) (*agent.Agent, *agent.Passwords
 		return nil, nil, err
 	}
 	cfg := agent.Config{
-		DB: i.DB, Open: agent.OAuth(m.client), Sessions: m.sessions, Directory: i.directory,
+		Hosted: i.accounts,
+		DB:     i.DB, Open: agent.OAuth(m.client), Sessions: m.sessions, Directory: i.directory,
 		Writes: agent.Way(d.settings.Delegation.Writes), Passwords: passwords, Scope: login.Scope(),
 		HTTP: i.calls, Logger: d.cfg.Logger, Now: d.cfg.Now,
 	}

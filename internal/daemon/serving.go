@@ -110,6 +110,7 @@ func (d *Daemon) handler(i *instance, s *surfaces) (http.Handler, error) {
 		httpserver.MaxBodyOf(bodyLimit),
 		d.noticeProxy,
 		exceptHealth(httpserver.LimitAddr(limiter, s.render)),
+		answerHandles(i.accounts, s.render),
 	}
 	if d.settings.PublicURL == "" {
 		middleware = append(middleware, httpserver.LocalhostRedirect)

@@ -1,0 +1,109 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/atoll-social/atoll/internal/account"
+	"github.com/atoll-social/atoll/internal/config"
+	"github.com/atoll-social/atoll/internal/egress"
+	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/httpserver"
+	"github.com/atoll-social/atoll/internal/identity"
+	"github.com/atoll-social/atoll/internal/job"
+)
+
+// accounts is the accounts that this instance hosts. Without a PDS in the
+// settings none can be made, and those that are there go on.
+func (d *Daemon) accounts(i *instance) (*account.Manager, error) {
+	m, err := accounts(d.cfg, i.Storage, i.guard, i.directory, i.queue, d.registry)
+	if err != nil {
+		return nil, err
+	}
+	i.ready.Want("hosted accounts", m.Trouble)
+	return m, nil
+}
+
+func accounts(cfg Config, storage *Storage, guard *egress.Guard, dir *identity.Directory, queue *job.Queue, metrics prometheus.Registerer) (*account.Manager, error) {
+	return account.New(account.Config{
+		DB: storage.DB, Ring: storage.Ring, Queue: queue, Directory: dir, PLCURL: cfg.Settings.PLCURL,
+		HTTP:    guard.Client(egress.Limits{Timeout: callTimeout, MaxBytes: callSize}),
+		Hosting: hostingOf(cfg.Settings.Hosting), Logger: cfg.Logger, Metrics: metrics, Now: cfg.Now,
+	})
+}
+
+func hostingOf(s config.Hosting) account.Hosting {
+	return account.Hosting{
+		PDS: s.PDSURL, AdminPassword: s.PDSAdminPassword, HandleDomain: s.HandleDomain, EmailDomain: s.EmailDomain,
+		RecoveryKey: s.RecoveryKey, Mint: s.Invite == "mint",
+	}
+}
+
+// NewAccounts makes what operators' commands about hosted accounts work with,
+// beside a server or without one.
+func NewAccounts(cfg Config, storage *Storage) (*account.Manager, error) {
+	registry := prometheus.NewRegistry() // that nobody reads
+	guard, err := outbound(cfg, registry)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := directory(cfg, guard)
+	if err != nil {
+		return nil, err
+	}
+	queue, err := job.New(job.Config{DB: storage.DB, Logger: cfg.Logger, Now: cfg.Now})
+	if err != nil {
+		return nil, err
+	}
+	return accounts(cfg, storage, guard, dir, queue, registry)
+}
+
+// didPath is where a handle's host says whose it is (AT Protocol handle
+// specification, HTTPS well-known method).
+const didPath = "/.well-known/atproto-did"
+
+// answerHandles answers at the names of hosted accounts, by the Host header, for
+// as long as those are active (H6). Every other request goes on.
+func answerHandles(m *account.Manager, render httpserver.Renderer) httpserver.Middleware {
+	return func(next http.Handler) http.Handler {
+		own := httpserver.Handler(render, func(w http.ResponseWriter, r *http.Request) error {
+			w.Header().Set("Access-Control-Allow-Origin", "*")
+			handle, err := syntax.ParseHandle(hostOf(r))
+			if err != nil {
+				return fault.Wrap(fault.NotFound, err, "There is no account at this address.")
+			}
+			did, ok, err := m.DIDOf(r.Context(), handle)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return fault.New(fault.NotFound, "There is no account at this address.")
+			}
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			w.Header().Set("Cache-Control", "public, max-age=60")
+			_, err = fmt.Fprint(w, did)
+			return err
+		})
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == didPath && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+				own.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// hostOf is the host name that a request was sent to, without a port.
+func hostOf(r *http.Request) string {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.TrimSuffix(host, ".")
+}
