@@ -4,6 +4,7 @@
 package atoll_test
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -312,6 +313,22 @@ func TestTablesHaveOneOwner(t *testing.T) {
 	for _, f := range sources(t) {
 		if pkg := internalPackage(f.dir); pkg != "" && !f.test {
 			checkTableUse(t, f, pkg)
+		}
+	}
+}
+
+// TestMigrationsHaveNumbersOfTheirOwn wants 0001, 0002 and so on: two that came
+// about at once must not meet in one program.
+func TestMigrationsHaveNumbersOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	migrations, err := filepath.Glob("internal/store/migrations/*.sql") // sorted
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range migrations {
+		if want := fmt.Sprintf("%04d_", i+1); !strings.HasPrefix(filepath.Base(m), want) {
+			t.Errorf("%s: the number should be %s; renumber the one that is not merged yet", m, want)
+			return
 		}
 	}
 }
