@@ -34,6 +34,8 @@ func settings(o options, n *network.Network) []byte {
 	for _, pds := range n.PDS {
 		fmt.Fprintf(&b, "\n[[source]]\nkind = \"repos\"\nurl = %q\n", pds.URL)
 	}
+	home := n.PDS[0] // where communities get their accounts
+	fmt.Fprintf(&b, "\n[hosting]\npds_url = %q\npds_admin_password = %q\nhandle_domain = %q\n", home.URL, n.AdminPassword, home.HandleDomain)
 	return b.Bytes()
 }
 

@@ -65,7 +65,7 @@ func posts(t *testing.T, n *network.Network, accounts []network.Account) []strin
 
 func TestSettingsAreAtollsSettings(t *testing.T) {
 	t.Parallel()
-	n := &network.Network{PLC: "http://localhost:2582", PDS: []network.PDS{
+	n := &network.Network{PLC: "http://localhost:2582", AdminPassword: "admin", PDS: []network.PDS{
 		{URL: "http://localhost:2583", HandleDomain: ".one.test"}, {URL: "http://localhost:2584", HandleDomain: ".two.test"},
 	}}
 	file := filepath.Join(t.TempDir(), "atoll.toml")
@@ -83,6 +83,9 @@ func TestSettingsAreAtollsSettings(t *testing.T) {
 	sources := []config.Source{{Kind: "repos", URL: "http://localhost:2583"}, {Kind: "repos", URL: "http://localhost:2584"}}
 	if diff := cmp.Diff(sources, c.Sources); diff != "" {
 		t.Errorf("sources (-want +got):\n%s", diff)
+	}
+	if c.Hosting.PDSURL != "http://localhost:2583" || c.Hosting.HandleDomain != "one.test" {
+		t.Errorf("communities get their accounts at %s, under %s; want the first PDS", c.Hosting.PDSURL, c.Hosting.HandleDomain)
 	}
 }
 

@@ -113,6 +113,9 @@ func (i *instance) environment() []string {
 		settings["ATOLL_DEV"] = "true"
 		settings["ATOLL_PLC_URL"] = i.network.PLC
 	}
+	home := i.network.PDS[0] // where its communities get their accounts
+	settings["ATOLL_HOSTING_PDS_URL"], settings["ATOLL_HOSTING_PDS_ADMIN_PASSWORD"] = home.URL, i.network.AdminPassword
+	settings["ATOLL_HOSTING_HANDLE_DOMAIN"] = home.HandleDomain
 	var sources []string
 	for _, pds := range i.network.PDS {
 		sources = append(sources, "repos="+pds.URL)
