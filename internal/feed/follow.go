@@ -100,9 +100,7 @@ func (f *Feeds) load(ctx context.Context) (*lists, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := f.now()
-	l.follow(changes, seq, now)
-	l.seen = now
+	f.follow(l, changes, seq)
 	return l, nil
 }
 
@@ -125,11 +123,21 @@ func (f *Feeds) catchUp(ctx context.Context) error {
 		f.lists.Store(nil)
 		return nil
 	}
-	if seq > l.seq {
-		l.follow(changes, seq, now)
-	}
-	l.seen = now
+	f.follow(l, changes, seq)
 	return nil
+}
+
+// follow brings lists to seq, and notes posts that are too old for them.
+func (f *Feeds) follow(l *lists, changes []index.Change, seq int64) {
+	for _, c := range changes {
+		if c.Is.Community != 0 && c.Is.CreatedAt < l.horizon+2*margin.Microseconds() {
+			f.older.Store(true)
+		}
+	}
+	l.seen = f.now()
+	if seq > l.seq {
+		l.follow(changes, seq, l.seen)
+	}
 }
 
 func (f *Feeds) forget() {
