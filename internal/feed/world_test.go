@@ -149,7 +149,9 @@ func (m *model) apply(did syntax.DID, collection syntax.NSID, key syntax.RecordK
 	}
 }
 
-func strong(uri syntax.ATURI) map[string]any { return map[string]any{"uri": string(uri), "cid": someCID} }
+func strong(uri syntax.ATURI) map[string]any {
+	return map[string]any{"uri": string(uri), "cid": someCID}
+}
 
 // post writes a post of some age by one of a few authors; most are accepted.
 func (m *model) post(age time.Duration) *known {
