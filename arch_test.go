@@ -121,6 +121,10 @@ var tables = map[string]string{
 	"community_key":            "community",
 	"vote_turn":                "post",
 	"vote_request":             "post",
+	"community_policy":         "community",
+	"community_approved":       "community",
+	"community_review":         "community",
+	"community_seen":           "community",
 }
 
 // source is one parsed Go file of the project.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -31,27 +32,51 @@ type Config struct {
 	Agent   Agent
 	Records *record.Writer
 	Names   *Resolver
-	Logger  *slog.Logger
+	Jobs    Queue
+	// Hosting knows which communities this instance holds the credentials of;
+	// nil: none.
+	Hosting Hosting
+	// Instance is this instance's own DID.
+	Instance syntax.DID
+	// Admins look after every community that is hosted here.
+	Admins []syntax.DID
+	Logger *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
 // Service acts for members and moderators. It is safe for concurrent use.
 type Service struct {
-	cfg Config
-	log *slog.Logger
+	cfg  Config
+	log  *slog.Logger
+	wake chan struct{}
 }
 
 // New checks cfg. It does no I/O.
 func New(cfg Config) (*Service, error) {
-	if cfg.DB == nil || cfg.Index == nil || cfg.Agent == nil || cfg.Records == nil || cfg.Names == nil || cfg.Logger == nil {
-		return nil, errors.New("community: database, index, agent, records, names and logger are required")
+	if cfg.DB == nil || cfg.Index == nil || cfg.Agent == nil || cfg.Records == nil || cfg.Names == nil || cfg.Jobs == nil || cfg.Logger == nil {
+		return nil, errors.New("community: database, index, agent, records, names, jobs and logger are required")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{cfg: cfg, log: cfg.Logger.With("component", "community")}, nil
+	return &Service{cfg: cfg, log: cfg.Logger.With("component", "community"), wake: make(chan struct{}, 1)}, nil
 }
+
+// Hosting is where this instance's communities live; account.Manager is.
+type Hosting interface {
+	// Hosts reports whether this instance holds an account's credentials.
+	Hosts(ctx context.Context, did syntax.DID) (bool, error)
+}
+
+func (s *Service) hosts(ctx context.Context, did syntax.DID) (bool, error) {
+	if s.cfg.Hosting == nil {
+		return false, nil
+	}
+	return s.cfg.Hosting.Hosts(ctx, did)
+}
+
+func (s *Service) isAdmin(did syntax.DID) bool { return slices.Contains(s.cfg.Admins, did) }
 
 // Record is a record that is in its repository.
 type Record struct {

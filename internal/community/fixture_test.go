@@ -2,9 +2,11 @@ package community
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/job"
 	"github.com/atoll-social/atoll/internal/pds"
 	"github.com/atoll-social/atoll/internal/record"
 	"github.com/atoll-social/atoll/internal/store"
@@ -121,6 +124,68 @@ type village struct {
 	db    *store.DB
 	index *index.Index
 	repos *repos
+	tray  *tray
+}
+
+// hosting are the accounts whose credentials this instance holds.
+type hosting map[syntax.DID]bool
+
+func (h hosting) Hosts(_ context.Context, did syntax.DID) (bool, error) { return h[did], nil }
+
+// tray is a queue whose jobs tests do themselves. The real one has a test of
+// its own.
+type tray struct {
+	mu   sync.Mutex
+	jobs []job.Insert
+}
+
+func (q *tray) Enqueue(_ context.Context, tx *store.Tx, in job.Insert) (string, error) {
+	tx.AfterCommit(func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if !slices.ContainsFunc(q.jobs, func(j job.Insert) bool { return j.Kind == in.Kind && j.Unique == in.Unique }) {
+			q.jobs = append(q.jobs, in)
+		}
+	})
+	return "", nil
+}
+
+func (q *tray) take() []job.Insert {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	all := q.jobs
+	q.jobs = nil
+	return all
+}
+
+// work looks at the index and does all that follows, until nothing does.
+func (v *village) work(t *testing.T) {
+	t.Helper()
+	for range 20 {
+		if err := v.watch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all := v.tray.take()
+		if len(all) == 0 {
+			return
+		}
+		for _, in := range all {
+			v.do(t, in)
+		}
+	}
+	t.Fatal("work does not end")
+}
+
+func (v *village) do(t *testing.T, in job.Insert) {
+	t.Helper()
+	args, err := json.Marshal(in.Args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := job.Job{Kind: in.Kind, Args: args, CreatedAt: time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)}
+	if err := map[string]job.Worker{decideJob: v.decideJob, sweepJob: v.sweepJob}[in.Kind](t.Context(), j); err != nil {
+		t.Fatalf("%s %s: %v", in.Kind, args, err)
+	}
 }
 
 // actor is the member who asks.
@@ -137,7 +202,9 @@ func newVillage(t *testing.T, db *store.DB, r *repos, change ...func(*Config)) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{DB: db, Index: x, Agent: r, Records: records, Names: newResolver(t, x, town{}), Logger: quiet}
+	q := &tray{}
+	cfg := Config{DB: db, Index: x, Agent: r, Records: records, Names: newResolver(t, x, town{}), Jobs: q, Hosting: hosting{garden: true},
+		Instance: own, Logger: quiet}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -145,7 +212,7 @@ func newVillage(t *testing.T, db *store.DB, r *repos, change ...func(*Config)) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &village{Service: s, db: db, index: x, repos: r}
+	return &village{Service: s, db: db, index: x, repos: r, tray: q}
 }
 
 // settle makes garden a community that is known and verified.

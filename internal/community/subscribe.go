@@ -10,6 +10,7 @@ import (
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/store"
 )
 
 // What a member may ask to see of a community: from the best of it only to all.
@@ -29,9 +30,18 @@ func (s *Service) Subscribe(ctx context.Context, actor agent.Actor, text string,
 	if err != nil {
 		return Record{}, err
 	}
-	return s.take(ctx, actor, stand{index.SubscriptionCollection, id.DID, func(record map[string]any) {
+	done, err := s.take(ctx, actor, stand{index.SubscriptionCollection, id.DID, func(record map[string]any) {
 		subscribing(record, visibility)
 	}})
+	if err != nil {
+		return Record{}, err
+	}
+	// What they posted before may be let in now.
+	err = s.cfg.DB.Tx(context.WithoutCancel(ctx), func(tx *store.Tx) error { return s.lookAgain(ctx, tx, id.DID, actor.DID) })
+	if err != nil {
+		s.log.ErrorContext(ctx, "posts of a new member wait for the next look", "did", actor.DID, "community", id.DID, "error", err)
+	}
+	return done, nil
 }
 
 // subscribing writes into the record of a subscription what a member wants.
