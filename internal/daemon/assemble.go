@@ -171,14 +171,12 @@ func (d *Daemon) writing(i *instance, m *members, c *content) error {
 	c.agents, c.passwords = agents, passwords
 	records, err := record.New(record.Config{
 		DB: i.DB, Index: c.index, Agent: agents, Directory: i.directory, Logger: d.cfg.Logger,
+		Applied: func() { c.communities.Wake() },
 	})
 	if err != nil {
 		return err
 	}
-	if c.names, err = d.names(i, c); err != nil {
-		return err
-	}
-	if c.communities, err = d.communities(i, c, agents, records, c.names); err != nil {
+	if err := d.communities(i, c, records); err != nil {
 		return err
 	}
 	c.posts, err = post.New(post.Config{

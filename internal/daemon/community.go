@@ -1,37 +1,49 @@
 package daemon
 
 import (
+	"net/url"
+
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/config"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/record"
 )
 
-// names finds communities and people by what they are called.
-func (d *Daemon) names(i *instance, c *content) (*community.Resolver, error) {
-	own, err := instanceDID(d.settings)
+// communities is what members and moderators do with communities. Processes
+// with the role jobs also decide about posts to those that are hosted here.
+func (d *Daemon) communities(i *instance, c *content, records *record.Writer) error {
+	own, err := d.instanceDID(i)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return community.NewResolver(community.ResolverConfig{
+	c.names, err = community.NewResolver(community.ResolverConfig{
 		Index: c.index, Directory: i.directory, HTTP: i.calls, Instance: own,
 	})
-}
-
-// communities is what members and moderators do with communities.
-func (d *Daemon) communities(i *instance, c *content, agents *agent.Agent, records *record.Writer, names *community.Resolver) (*community.Service, error) {
-	return community.New(community.Config{
-		DB: i.DB, Index: c.index, Agent: agents, Records: records, Names: names, Logger: d.cfg.Logger, Now: d.cfg.Now,
-	})
-}
-
-// instanceDID is how this instance is known to others, empty in development.
-func instanceDID(settings *config.Config) (syntax.DID, error) {
-	if settings.PublicURL == "" {
-		return "", nil
+	if err != nil {
+		return err
 	}
-	return identity.InstanceDID(settings.PublicURL)
+	c.communities, err = community.New(community.Config{
+		DB: i.DB, Index: c.index, Agent: c.agents, Records: records, Names: c.names, Jobs: i.queue, Instance: own,
+		Logger: d.cfg.Logger, Now: d.cfg.Now,
+	})
+	if err == nil && d.settings.Has(config.RoleJobs) {
+		c.communities.Work(i.queue)
+		i.work("admission", c.communities.Run)
+	}
+	return err
+}
+
+// instanceDID is what communities say that they are hosted by. In development
+// that is localhost with our port, which nobody else can look up.
+func (d *Daemon) instanceDID(i *instance) (syntax.DID, error) {
+	if d.settings.PublicURL != "" {
+		return identity.InstanceDID(d.settings.PublicURL)
+	}
+	at, err := url.Parse(i.origin)
+	if err != nil {
+		return "", err
+	}
+	return identity.InstanceDID("http://localhost:" + at.Port())
 }

@@ -38,6 +38,9 @@ type Config struct {
 	Agent     Agent
 	Directory Directory
 	Logger    *slog.Logger
+	// Applied is called when something was applied; nil: nobody cares. It must
+	// not block.
+	Applied func()
 }
 
 // Writer writes records. It is safe for concurrent use.
@@ -182,6 +185,9 @@ func (w *Writer) store(ctx context.Context, tx *store.Tx, commit index.Commit, p
 		if err := w.cfg.Index.Identify(ctx, tx, id); err != nil {
 			return err
 		}
+	}
+	if w.cfg.Applied != nil {
+		tx.AfterCommit(w.cfg.Applied)
 	}
 	return nil
 }

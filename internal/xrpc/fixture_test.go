@@ -22,6 +22,7 @@ import (
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/job"
 	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/pds"
 	"github.com/atoll-social/atoll/internal/post"
@@ -91,14 +92,15 @@ func newAPI(t *testing.T, change ...func(*Config)) *api {
 	names := must(community.NewResolver(community.ResolverConfig{Index: a.index, Directory: people{}, HTTP: people{}}))(t)
 	ring := must(keyring.Parse(must(keyring.Generate())(t)))(t)
 	cfg := Config{
-		Sessions:    must(session.New(session.Config{DB: db, Ring: ring, Logger: quiet}))(t),
-		Cookies:     must(session.NewCookies(origin, 0))(t),
-		Origins:     must(httpserver.NewOrigins(origin))(t),
-		Index:       a.index,
-		Cursors:     must(index.NewCursors(make([]byte, 32)))(t),
-		Communities: must(community.New(community.Config{DB: db, Index: a.index, Agent: a.desk, Records: records, Names: names, Logger: quiet}))(t),
-		Posts:       must(post.New(post.Config{DB: db, Index: a.index, Agent: a.desk, Records: records, Communities: names, Logger: quiet}))(t),
-		Names:       names, Origin: origin,
+		Sessions: must(session.New(session.Config{DB: db, Ring: ring, Logger: quiet}))(t),
+		Cookies:  must(session.NewCookies(origin, 0))(t),
+		Origins:  must(httpserver.NewOrigins(origin))(t),
+		Index:    a.index,
+		Cursors:  must(index.NewCursors(make([]byte, 32)))(t),
+		Communities: must(community.New(community.Config{DB: db, Index: a.index, Agent: a.desk, Records: records, Names: names, Logger: quiet,
+			Jobs: must(job.New(job.Config{DB: db, Logger: quiet}))(t)}))(t),
+		Posts: must(post.New(post.Config{DB: db, Index: a.index, Agent: a.desk, Records: records, Communities: names, Logger: quiet}))(t),
+		Names: names, Origin: origin,
 		Feeds: must(feed.New(feed.Config{Index: a.index, Cursors: must(index.NewCursors(make([]byte, 32)))(t), Logger: quiet}))(t),
 	}
 	for _, f := range change {

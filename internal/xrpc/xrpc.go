@@ -105,6 +105,7 @@ func (s *Server) all() []method {
 		{"social.coves.community.blockCommunity", http.MethodPost, required, index.CommunityBlockCollection, s.blockCommunity},
 		{"social.coves.community.unblockCommunity", http.MethodPost, required, index.CommunityBlockCollection, s.unblockCommunity},
 		{"social.coves.community.getBlockedCommunities", http.MethodGet, required, "", s.getBlockedCommunities},
+		{"social.coves.community.post.getStatus", http.MethodGet, optional, "", s.postGetStatus},
 		{"social.coves.feed.getAll", http.MethodGet, optional, "", s.getAll},
 		{"social.coves.feed.getTimeline", http.MethodGet, required, "", s.getTimeline},
 		{"social.coves.communityFeed.getCommunity", http.MethodGet, optional, "", s.getCommunityFeed},
