@@ -22,14 +22,25 @@ var errRowsOpen = errors.New("rows of an earlier statement of this transaction a
 // What SQLite calls differently. COLLATE "C" orders by bytes, which is its
 // BINARY: as fast as no collation at all, and the file stays readable for
 // SQLite's own shell, which a collation registered here would not allow. A
-// cast to BYTEA is one to BLOB; left alone it would mean a number.
+// cast to BYTEA is one to BLOB; left alone it would mean a number. A table for
+// which a fillfactor is stated is one that is written often: its key becomes
+// the order of the table itself, without a second tree.
 var (
-	collateC  = regexp.MustCompile(`(?i)\bCOLLATE\s+"C"`)
-	castBytea = regexp.MustCompile(`(?i)\bAS\s+BYTEA\b`)
+	collateC   = regexp.MustCompile(`(?i)\bCOLLATE\s+"C"`)
+	castBytea  = regexp.MustCompile(`(?i)\bAS\s+BYTEA\b`)
+	fillfactor = regexp.MustCompile(`(?i)\)\s*WITH\s*\(\s*fillfactor\s*=\s*\d+\s*\)`)
+	oneKey     = regexp.MustCompile(`(?i)\bBIGINT(\s+NOT\s+NULL\s+(?:CONSTRAINT\s+\w+\s+)?PRIMARY\s+KEY)\b`)
 )
 
 func inSQLite(query string) string {
-	return castBytea.ReplaceAllString(collateC.ReplaceAllString(query, `COLLATE BINARY`), `AS BLOB`)
+	query = castBytea.ReplaceAllString(collateC.ReplaceAllString(query, `COLLATE BINARY`), `AS BLOB`)
+	switch {
+	case !fillfactor.MatchString(query):
+		return query
+	case oneKey.MatchString(query):
+		return fillfactor.ReplaceAllString(oneKey.ReplaceAllString(query, `INTEGER$1`), `)`)
+	}
+	return fillfactor.ReplaceAllString(query, `) WITHOUT ROWID`)
 }
 
 // connector opens connections of one data source name.
@@ -48,7 +59,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("the SQLite driver's %T lacks methods that store needs", conn), conn.Close())
 	}
-	return &sqliteConn{innerConn: inner, prepared: map[string]innerStmt{}}, nil
+	return &sqliteConn{innerConn: inner, prepared: map[string]innerStmt{}, texts: texts{}}, nil
 }
 
 // Driver returns the driver.
@@ -80,6 +91,8 @@ type sqliteConn struct {
 	innerConn
 	prepared map[string]innerStmt
 	open     bool // rows are being read
+	texts    texts
+	args     []driver.NamedValue // of one statement after the other
 }
 
 // ExecContext runs a statement that returns no rows.

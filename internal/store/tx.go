@@ -24,6 +24,7 @@ const (
 // transaction. It must not be used by several goroutines.
 type Tx struct {
 	tx        *sql.Tx
+	conn      *sql.Conn
 	failed    error
 	committed []func()
 }
@@ -100,7 +101,7 @@ func (db *DB) once(ctx context.Context, fn func(tx *Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	tx := &Tx{tx: sqlTx}
+	tx := &Tx{tx: sqlTx, conn: conn}
 	if err := fn(tx); err != nil {
 		return err
 	}

@@ -1,0 +1,192 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/internal/store/storetest"
+)
+
+// wide is thing with a column of every type that tables have.
+const wide = `CREATE TABLE wide (
+    id BIGINT NOT NULL PRIMARY KEY, small SMALLINT, flag BOOLEAN, name TEXT COLLATE "C", body BYTEA, rev BIGINT)`
+
+var wideTypes = []string{"BIGINT", "SMALLINT", "BOOLEAN", "TEXT", "BYTEA", "BIGINT"}
+
+func wideTable(rows ...[]any) store.Table {
+	return store.Table{Names: "id, small, flag, name, body, rev", Types: wideTypes, Rows: rows}
+}
+
+// readWide is what is stored, sorted, read by key through a table.
+func readWide(t *testing.T, db *store.DB, ids ...int64) []string {
+	t.Helper()
+	wanted := store.Table{Names: "id", Types: []string{"BIGINT"}}
+	for _, id := range ids {
+		wanted.Rows = append(wanted.Rows, []any{id})
+	}
+	var out []string
+	err := db.Tx(t.Context(), func(tx *store.Tx) error {
+		out = nil
+		return tx.Select(t.Context(), wanted, `
+			SELECT x.id, x.small, x.flag, x.name, x.body, x.rev FROM wanted w CROSS JOIN wide x WHERE x.id = w.id`,
+			func(row store.Row) error {
+				var id int64
+				var small, rev sql.NullInt64
+				var flag sql.NullBool
+				var name sql.NullString
+				var body []byte
+				err := row.Scan(&id, &small, &flag, &name, &body, &rev)
+				out = append(out, fmt.Sprintf("%d %v %v %v %x %v", id, small, flag, name, body, rev))
+				return err
+			})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestTableGoesAndComesBack(t *testing.T) {
+	t.Parallel()
+	type word string
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		mustExec(t, db, wide)
+		var written int64
+		err := db.Tx(t.Context(), func(tx *store.Tx) (err error) {
+			written, err = tx.Insert(t.Context(), "wide", wideTable(
+				[]any{int64(1), int64(-2), true, word("naïve"), []byte{0, 255}, int64(1)},
+				[]any{int64(2), nil, nil, nil, nil, nil},
+				[]any{int64(1) << 62, int64(3), false, "", []byte("x"), int64(-1)},
+			), "")
+			return err
+		})
+		if err != nil || written != 3 {
+			t.Fatalf("insert: %d rows, %v", written, err)
+		}
+		want := []string{
+			"1 {-2 true} {true true} {naïve true} 00ff {1 true}",
+			"2 {0 false} {false false} { false}  {0 false}",
+			"4611686018427387904 {3 true} {false true} { true} 78 {-1 true}",
+		}
+		if diff := cmp.Diff(want, readWide(t, db, 1, 2, 7, 1<<62)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		err = db.Tx(t.Context(), func(tx *store.Tx) (err error) {
+			gate := `ON CONFLICT (id) DO UPDATE SET name = excluded.name, rev = excluded.rev WHERE excluded.rev > wide.rev`
+			written, err = tx.Insert(t.Context(), "wide", wideTable(
+				[]any{int64(1), nil, nil, "stale", nil, int64(1)}, []any{int64(1) << 62, nil, nil, "newer", nil, int64(0)}), gate)
+			return errors.Join(err, tx.Update(t.Context(), "wide", store.Table{Names: "name, flag, id",
+				Types: []string{"TEXT", "BOOLEAN", "BIGINT"}, Rows: [][]any{{nil, false, int64(1)}, {"two", true, int64(2)}, {"none", true, int64(9)}}}))
+		})
+		if err != nil || written != 1 {
+			t.Fatalf("update: %d rows passed the gate, %v", written, err)
+		}
+		want = []string{
+			"1 {-2 true} {false true} { false} 00ff {1 true}",
+			"2 {0 false} {true true} {two true}  {0 false}",
+			"4611686018427387904 {3 true} {false true} {newer true} 78 {0 true}",
+		}
+		if diff := cmp.Diff(want, readWide(t, db, 1, 2, 1<<62, 9)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestTableOfAnyLength holds that every row counts once, wherever the engine
+// cuts.
+func TestTableOfAnyLength(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		mustExec(t, db, wide)
+		for n, rows := range []int{0, 1, 255, 256, 257, 1023} {
+			var ids []int64
+			table := wideTable()
+			for i := range rows {
+				ids = append(ids, int64(n*10_000+i))
+				table.Rows = append(table.Rows, []any{ids[i], nil, true, "x", nil, int64(0)})
+			}
+			err := db.Tx(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Insert(t.Context(), "wide", table, "")
+				return err
+			})
+			if got := readWide(t, db, ids...); err != nil || len(got) != rows {
+				t.Errorf("of %d rows %d came back, %v", rows, len(got), err)
+			}
+		}
+	})
+}
+
+func TestTableRefusals(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		mustExec(t, db, wide)
+		mustExec(t, db, `INSERT INTO wide (id) VALUES (1)`)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		good := wideTable([]any{int64(5), nil, nil, nil, nil, nil})
+		for name, tt := range map[string]struct {
+			do   func(tx *store.Tx) error
+			want func(error) bool
+		}{
+			"text that cannot be stored": {func(tx *store.Tx) error {
+				_, err := tx.Insert(t.Context(), "wide", wideTable([]any{int64(5), nil, nil, "a\x00b", nil, nil}), "")
+				return err
+			}, func(err error) bool { return errors.Is(err, store.ErrBadText) }},
+			"a key that is there": {func(tx *store.Tx) error {
+				_, err := tx.Insert(t.Context(), "wide", wideTable(good.Rows[0], []any{int64(1), nil, nil, nil, nil, nil}), "")
+				return err
+			}, store.IsUnique},
+			"a context that has ended": {func(tx *store.Tx) error {
+				_, err := tx.Insert(ended, "wide", good, "")
+				return err
+			}, func(err error) bool { return errors.Is(err, context.Canceled) }},
+			"an error of the one who reads": {func(tx *store.Tx) error {
+				return tx.Select(t.Context(), store.Table{Names: "id", Types: []string{"BIGINT"}, Rows: [][]any{{int64(1)}, {int64(2)}}},
+					`SELECT w.id FROM wanted w`, func(store.Row) error { return errStop })
+			}, func(err error) bool { return errors.Is(err, errStop) }},
+		} {
+			t.Run(name, func(t *testing.T) {
+				var inside, later error
+				err := db.Tx(t.Context(), func(tx *store.Tx) error {
+					inside = tt.do(tx)
+					_, later = tx.Insert(t.Context(), "wide", good, "")
+					return nil // the transaction knows
+				})
+				if !tt.want(inside) || !tt.want(later) || !tt.want(err) {
+					t.Errorf("inside: %v; a later statement: %v; the transaction: %v", inside, later, err)
+				}
+				if got := readWide(t, db, 5); len(got) != 0 {
+					t.Errorf("stored all the same: %v", got)
+				}
+			})
+		}
+	})
+}
+
+// TestOftenWritten holds that a stated fillfactor makes the key the order of
+// the table in SQLite, without a second tree.
+func TestOftenWritten(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t, store.SQLite)
+	mustExec(t, db, `CREATE TABLE one (id BIGINT NOT NULL CONSTRAINT one_key PRIMARY KEY, n BIGINT) WITH (fillfactor = 70)`)
+	mustExec(t, db, `CREATE TABLE two (a BIGINT NOT NULL, b BIGINT NOT NULL, PRIMARY KEY (a, b)) WITH (fillfactor = 100)`)
+	mustExec(t, db, `CREATE TABLE plain (id BIGINT NOT NULL PRIMARY KEY)`)
+	trees := func(table string) string {
+		return strings.Join(column(t, db.Read(), `SELECT type FROM sqlite_master WHERE tbl_name = $1 ORDER BY name`, table), " ")
+	}
+	if one, plain := trees("one"), trees("plain"); one != "table" || plain != "table index" {
+		t.Errorf("a table for writing is %q, another %q", one, plain)
+	}
+	if got := column(t, db.Read(), `SELECT wr FROM pragma_table_list WHERE name = 'two'`); got[0] != "1" {
+		t.Errorf("two is no table without rowid: %v", got)
+	}
+}
