@@ -138,12 +138,14 @@ func (l *indexLoad) events(b *testing.B, db *store.DB, x *index.Index) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
+	used := startCPU()
 	for len(all) > 0 {
 		n := min(len(all), indexBatch)
 		applyEvents(b, db, x, all[:n])
 		all = all[n:]
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	used.report(b)
 }
 
 // applyEvents validates on all lanes, then commits.
@@ -187,32 +189,25 @@ func rawInserts(b *testing.B, db *store.DB) {
 	random := rand.New(rand.NewPCG(3, uint64(b.N)))
 	b.ReportAllocs()
 	b.ResetTimer()
+	used := startCPU()
 	for left := b.N; left > 0; left -= indexBatch {
 		if err := rawBatch(ctx, db, random, min(left, indexBatch)); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	used.report(b)
 }
 
 func rawBatch(ctx context.Context, db *store.DB, random *rand.Rand, rows int) error {
-	const perStatement = 16
-	var values strings.Builder
-	for n := 0; n < 4*perStatement; n += 4 {
-		fmt.Fprintf(&values, ", (CAST($%d AS BIGINT), CAST($%d AS TEXT), CAST($%d AS BIGINT), $%d)", n+1, n+2, n+3, n+4)
-	}
 	record := []byte(strings.Repeat("x", 350))
+	t := store.Table{Names: "id, uri, created_at, record", Types: []string{"BIGINT", "TEXT", "BIGINT", "BYTEA"}}
+	for range rows {
+		t.Rows = append(t.Rows, []any{random.Int64(), fmt.Sprintf("at://did:plc:%024d/%s/%d", random.IntN(50_000),
+			index.PostCollection, random.Int64()), random.Int64(), record})
+	}
 	return db.Tx(ctx, func(tx *store.Tx) error {
-		for ; rows > 0; rows -= perStatement {
-			args := make([]any, 0, 4*perStatement)
-			for range perStatement {
-				args = append(args, random.Int64(), fmt.Sprintf("at://did:plc:%024d/%s/%d", random.IntN(50_000),
-					index.PostCollection, random.Int64()), random.Int64(), record)
-			}
-			if _, err := tx.ExecContext(ctx, `INSERT INTO raw_post VALUES `+values.String()[2:], args...); err != nil {
-				return err
-			}
-		}
-		return nil
+		_, err := tx.Insert(ctx, "raw_post", t, "")
+		return err
 	})
 }

@@ -37,89 +37,84 @@ func (b *batch) loadAccounts(ctx context.Context, changes map[recordName]change)
 	}
 	dids := slices.Sorted(maps.Keys(loud)) // one order of locks for everybody
 	b.accounts = make(map[syntax.DID]int64, len(dids))
-	due, unasked, err := b.readAccounts(ctx, b.unknown(dids, loud), loud)
+	unknown, due := b.recall(dids, loud)
+	found, unasked, err := b.readAccounts(ctx, unknown, loud)
 	if err != nil {
 		return false, err
 	}
+	due = due || found || len(unasked) > 0
 	var missing []syntax.DID
 	for _, did := range dids {
 		if _, ok := b.accounts[did]; !ok {
 			missing = append(missing, did)
 		}
 	}
-	if len(unasked) > 0 {
-		if err := b.ask(ctx, unasked); err != nil {
-			return false, err
-		}
+	if err := b.ask(ctx, unasked); err != nil {
+		return false, err
 	}
 	if len(missing) == 0 {
-		return due || len(unasked) > 0, nil
+		return due, nil
 	}
-	b.known.inserts(b.tx)
 	if err := b.insertAccounts(ctx, missing, loud); err != nil {
 		return false, err
 	}
-	due, _, err = b.readAccounts(ctx, missing, loud)
-	return due || len(unasked) > 0, err
+	found, _, err = b.readAccounts(ctx, missing, loud)
+	return due || found, err
 }
 
-// unknown takes the ids that are remembered and returns the other accounts.
-func (b *batch) unknown(dids []syntax.DID, loud map[syntax.DID]bool) []syntax.DID {
-	var out []syntax.DID
+// recall takes the accounts that are remembered and need nothing, and returns
+// the others: who is to be seen must be looked up first. due tells that this
+// has yet to happen for one of those that are remembered.
+func (b *batch) recall(dids []syntax.DID, loud map[syntax.DID]bool) (others []syntax.DID, due bool) {
+	b.memory.mu.Lock()
+	defer b.memory.mu.Unlock()
 	for _, did := range dids {
-		if id, ok := b.known.get(did, loud[did]); ok {
-			b.accounts[did] = id
+		a, ok := b.memory.accounts.get(did)
+		if !ok || loud[did] && !a.asked {
+			others = append(others, did)
 			continue
 		}
-		out = append(out, did)
+		b.accounts[did] = a.id
+		due = due || a.waits
 	}
-	return out
+	return others, due
 }
 
 // readAccounts learns the ids of those accounts that have a row. It reports
 // whether one is due to be resolved, and lists those that were quiet so far.
 func (b *batch) readAccounts(ctx context.Context, dids []syntax.DID, loud map[syntax.DID]bool) (due bool, unasked []int64, err error) {
-	for part := range slices.Chunk(dids, b.rows(1)) {
-		in, args := store.List(1, part)
-		rows, err := b.tx.QueryContext(ctx, `
-			SELECT did, id, resolve_due IS NOT NULL, resolve_due IS NULL AND resolved_at IS NULL
-			FROM account WHERE did IN `+in, args...)
-		if err != nil {
-			return false, nil, err
-		}
-		err = each(rows, func() error {
+	keys := make([][]any, len(dids))
+	for i, did := range dids {
+		keys[i] = []any{did}
+	}
+	err = b.probe(ctx, "did", []string{"TEXT"}, keys, `
+		SELECT a.did, a.id, a.resolve_due IS NOT NULL, a.resolve_due IS NULL AND a.resolved_at IS NULL
+		FROM wanted w CROSS JOIN account a WHERE a.did = w.did`,
+		func(rows store.Row) error {
 			var did syntax.DID
 			var id int64
 			var waits, quiet bool
 			err := rows.Scan(&did, &id, &waits, &quiet)
 			b.accounts[did] = id
 			due = due || waits
-			switch {
-			case quiet && loud[did]:
+			if quiet && loud[did] {
 				unasked = append(unasked, id)
-			case !waits:
-				b.known.put(b.tx, did, knownAccount{id, !quiet})
+				quiet, waits = false, true // see ask
 			}
+			b.lesson.accounts[did] = knownAccount{id, !quiet, waits}
 			return err
 		})
-		if err != nil {
-			return false, nil, err
-		}
-	}
-	return due, unasked, nil
+	return due, unasked, err
 }
 
 // ask makes accounts due that were only known from what nobody sees.
 func (b *batch) ask(ctx context.Context, ids []int64) error {
 	slices.Sort(ids)
-	for part := range slices.Chunk(ids, b.rows(1)) {
-		in, args := store.List(2, part)
-		_, err := b.tx.ExecContext(ctx, `UPDATE account SET resolve_due = $1 WHERE id IN `+in, append([]any{b.now}, args...)...)
-		if err != nil {
-			return err
-		}
+	rows := make([][]any, len(ids))
+	for i, id := range ids {
+		rows[i] = []any{b.now, id}
 	}
-	return nil
+	return b.tx.Update(ctx, "account", store.Table{Names: "resolve_due, id", Types: []string{"BIGINT", "BIGINT"}, Rows: rows})
 }
 
 // insertAccounts adds rows. The loud ones are due to be resolved; nobody waits
@@ -132,7 +127,7 @@ func (b *batch) insertAccounts(ctx context.Context, dids []syntax.DID, loud map[
 			rows[i][5] = b.now
 		}
 	}
-	return b.upsert(ctx, `INSERT INTO account (id, did, active, status_at, resolve_attempts, resolve_due)`,
+	return b.upsert(ctx, "account", `id, did, active, status_at, resolve_attempts, resolve_due`,
 		[]string{"BIGINT", "TEXT", "BOOLEAN", "BIGINT", "BIGINT", "BIGINT"}, rows, `ON CONFLICT (did) DO NOTHING`)
 }
 
@@ -270,6 +265,7 @@ type Answer struct {
 // Resolve stores an answer about u.
 func (x *Index) Resolve(ctx context.Context, u Unresolved, answer Answer) error {
 	return x.db.Tx(ctx, func(tx *store.Tx) error {
+		tx.AfterCommit(func() { x.memory.forgets(u.DID) })
 		answer.DID = u.DID
 		if err := x.Identify(ctx, tx, answer.Identity); err != nil {
 			return err

@@ -2,7 +2,6 @@ package index
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
@@ -112,8 +111,8 @@ func (b *batch) storeAdmission(ctx context.Context, rows [][]any, what string) e
 		set += `, remove_code = excluded.remove_code, remove_reason = excluded.remove_reason`
 	}
 	other := map[string]string{"accept": "remove", "remove": "accept"}[what]
-	return b.upsert(ctx, `INSERT INTO admission (community_id, rkey, post_id, `+other+`_rev, `+what+`_rev, `+
-		what+`_cid, `+what+`_at, remove_code, remove_reason)`,
+	return b.upsert(ctx, "admission", `community_id, rkey, post_id, `+other+`_rev, `+what+`_rev, `+
+		what+`_cid, `+what+`_at, remove_code, remove_reason`,
 		[]string{"BIGINT", "TEXT", "BIGINT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "TEXT", "TEXT"}, rows,
 		`ON CONFLICT (community_id, rkey) DO UPDATE SET `+set)
 }
@@ -129,7 +128,7 @@ func (b *batch) loadAdmission(ctx context.Context, changes []change, what string
 	err := b.probe(ctx, "n, community_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, keys, `
 		SELECT w.n, COALESCE(m.post_id, 0), m.`+what+`_rev
 		FROM wanted w CROSS JOIN admission m WHERE m.community_id = w.community_id AND m.rkey = w.rkey`,
-		func(rows *sql.Rows) error {
+		func(rows store.Row) error {
 			var n int
 			var r admissionRow
 			err := rows.Scan(&n, &r.post, &r.rev)
@@ -182,7 +181,7 @@ func (b *batch) settleAdmission(ctx context.Context) error {
 		       COALESCE(m.accept_rev, 0), COALESCE(m.remove_rev, 0)
 		FROM wanted w CROSS JOIN post p LEFT JOIN admission m ON m.post_id = p.id AND m.community_id = p.community_id
 		WHERE p.id = w.id`,
-		func(rows *sql.Rows) error {
+		func(rows store.Row) error {
 			var s standing
 			err := rows.Scan(&s.id, &s.rev, &s.community, &s.created, &s.rkey, &s.deleted,
 				&s.due, &s.state, &s.cid, &s.acceptCID, &s.removeCID, &s.acceptRev, &s.removeRev)

@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -64,6 +62,7 @@ func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Resu
 	if err := x.pruneChanges(ctx, b); err != nil {
 		return Result{}, fmt.Errorf("prune changes of rank: %w", err)
 	}
+	tx.AfterCommit(func() { x.memory.learn(b.seq, b.lesson) })
 	return result, nil
 }
 
@@ -102,70 +101,6 @@ func (b *batch) inKeyOrder(k kind, changes map[recordName]change) []change {
 		return cmp.Or(cmp.Compare(b.accounts[p.did], b.accounts[q.did]), cmp.Compare(p.rkey, q.rkey))
 	})
 	return out
-}
-
-// paramsPerStatement is about how many parameters one statement has.
-// PostgreSQL is quicker with fewer round trips; SQLite looks each parameter's
-// name up in a list of all of them.
-func paramsPerStatement(engine store.Engine) int {
-	if engine == store.SQLite {
-		return 96
-	}
-	return 512
-}
-
-// rows is the most rows of so many columns that one statement gets: a power of
-// two, as chunks wants it.
-func (b *batch) rows(columns int) int {
-	n := 1
-	for 2*n*columns <= b.params {
-		n *= 2
-	}
-	return n
-}
-
-// chunks cuts items into pieces whose lengths are powers of two, at most size,
-// so that the engines see few different statements however long the batch is.
-func chunks[T any](items []T, size int) iter.Seq[[]T] {
-	return func(yield func([]T) bool) {
-		for ; size > 0; size /= 2 {
-			for len(items) >= size {
-				if !yield(items[:size]) {
-					return
-				}
-				items = items[size:]
-			}
-		}
-	}
-}
-
-// texts remembers statements with lists of rows: there are few, and writing one
-// takes as long as running it for a few rows.
-type texts struct {
-	mu    sync.Mutex
-	known map[textKey]string
-}
-
-type textKey struct {
-	before, after string
-	rows          int
-}
-
-// get returns before, the VALUES list for rows of the given types, and after.
-// The types follow from what is before.
-func (t *texts) get(before string, rows int, types []string, after string) string {
-	key := textKey{before, after, rows}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	text, ok := t.known[key]
-	if !ok {
-		text = before + tuples(rows, types...) + after
-		if t.known == nil {
-			t.known = map[textKey]string{}
-		}
-		t.known[key] = text
-	}
-	return text
 }
 
 // tuples writes the VALUES list for rows of the given column types. An empty

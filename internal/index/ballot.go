@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
 )
 
 // box is a table of records by which accounts take a stand on subjects, at
@@ -110,7 +112,7 @@ func (x box) load(ctx context.Context, b *batch, changes []change) (map[ballotKe
 	err := b.probe(ctx, "account_id, tid", []string{"BIGINT", "BIGINT"}, keys, `
 		SELECT v.account_id, v.tid, v.rev, v.value, COALESCE(v.subject_id, 0)
 		FROM wanted w CROSS JOIN `+x.table+` v WHERE v.account_id = w.account_id AND v.tid = w.tid`,
-		func(rows *sql.Rows) error {
+		func(rows store.Row) error {
 			var k ballotKey
 			var r ballotRow
 			err := rows.Scan(&k.account, &k.tid, &r.rev, &r.value, &r.subject)
@@ -163,7 +165,7 @@ func (x box) store(ctx context.Context, b *batch, rows [][]any) error {
 	if x.named {
 		columns, set, types = columns+", cid", set+", cid = excluded.cid", append(types, "TEXT")
 	}
-	return b.upsert(ctx, `INSERT INTO `+x.table+` (`+columns+`)`, types, rows,
+	return b.upsert(ctx, x.table, columns, types, rows,
 		`ON CONFLICT (account_id, tid) DO UPDATE SET `+set)
 }
 
@@ -218,7 +220,7 @@ func (x box) counting(ctx context.Context, b *batch, pairs []pair) (map[pair]bal
 		    WHERE o.subject_id = w.subject_id AND o.account_id = w.account_id
 		    ORDER BY o.subject_id DESC, o.account_id DESC, o.tid DESC LIMIT 1)
 		FROM wanted w`,
-		func(rows *sql.Rows) error {
+		func(rows store.Row) error {
 			var n int64
 			var tid sql.NullInt64
 			err := rows.Scan(&n, &tid)
@@ -234,7 +236,7 @@ func (x box) counting(ctx context.Context, b *batch, pairs []pair) (map[pair]bal
 	err = b.probe(ctx, "n, account_id, tid", []string{"BIGINT", "BIGINT", "BIGINT"}, held, `
 		SELECT w.n, v.tid, v.value FROM wanted w CROSS JOIN `+x.table+` v
 		WHERE v.account_id = w.account_id AND v.tid = w.tid`,
-		func(rows *sql.Rows) error {
+		func(rows store.Row) error {
 			var n int64
 			var v ballot
 			err := rows.Scan(&n, &v.tid, &v.value)

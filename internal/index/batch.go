@@ -2,7 +2,6 @@ package index
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -18,11 +17,11 @@ type batch struct {
 	// seq numbers the transaction in the order of commits.
 	seq int64
 	ids *idSource
-	// known and texts are what all batches share.
-	known *known
-	texts *texts
-	// params is about how many parameters one statement has.
-	params int
+	// memory is what all batches share. current tells that all of it holds;
+	// lesson is what this one will add.
+	memory  *memory
+	current bool
+	lesson  lesson
 	// accounts has the row id of every account that the changes name.
 	accounts map[syntax.DID]int64
 	// items are the records that the changes refer to.
@@ -40,7 +39,7 @@ type batch struct {
 
 func newBatch(tx *store.Tx, x *Index) *batch {
 	return &batch{
-		tx: tx, now: store.Micros(x.now()), ids: x.ids, known: x.known, texts: x.texts, params: paramsPerStatement(x.db.Engine()),
+		tx: tx, now: store.Micros(x.now()), ids: x.ids, memory: x.memory, lesson: newLesson(),
 		items: map[target]item{}, touched: map[int64]bool{}, moved: map[legacyKey]bool{},
 		people: map[int64]accountTally{}, posts: map[int64]*postDelta{}, talk: map[int64]commentTally{},
 	}
@@ -54,7 +53,11 @@ func (b *batch) takeTurn(ctx context.Context, engine store.Engine) error {
 			return err
 		}
 	}
-	return b.tx.QueryRowContext(ctx, `UPDATE index_clock SET seq = seq + 1 WHERE id = 1 RETURNING seq`).Scan(&b.seq)
+	err := b.tx.QueryRowContext(ctx, `UPDATE index_clock SET seq = seq + 1 WHERE id = 1 RETURNING seq`).Scan(&b.seq)
+	b.memory.mu.Lock()
+	defer b.memory.mu.Unlock()
+	b.current = b.memory.seq == b.seq-1
+	return err
 }
 
 // byKeys has PostgreSQL plan the rest of the transaction by indexes: all that
@@ -86,37 +89,16 @@ func (b *batch) settle(ctx context.Context) error {
 	return b.settlePeople(ctx)
 }
 
-// probe looks keys up in chunks. The query begins after a table wanted, which
-// has the columns named and a row for each key.
-func (b *batch) probe(ctx context.Context, columns string, types []string, keys [][]any, query string, scan func(*sql.Rows) error) error {
-	for part := range chunks(keys, b.rows(len(types))) {
-		args := make([]any, 0, len(types)*len(part))
-		for _, key := range part {
-			args = append(args, key...)
-		}
-		rows, err := b.tx.QueryContext(ctx, b.texts.get(`WITH wanted (`+columns+`) AS (VALUES `, len(part), types, `) `+query), args...)
-		if err != nil {
-			return err
-		}
-		if err := each(rows, func() error { return scan(rows) }); err != nil {
-			return err
-		}
-	}
-	return nil
+// probe looks keys up. The query begins after a table wanted, which has the
+// columns named and a row for each key.
+func (b *batch) probe(ctx context.Context, columns string, types []string, keys [][]any, query string, scan func(store.Row) error) error {
+	return b.tx.Select(ctx, store.Table{Names: columns, Types: types, Rows: keys}, query, scan)
 }
 
-// upsert writes rows in chunks; the statement is head, the rows, tail.
-func (b *batch) upsert(ctx context.Context, head string, types []string, rows [][]any, tail string) error {
-	for part := range chunks(rows, b.rows(len(types))) {
-		args := make([]any, 0, len(types)*len(part))
-		for _, row := range part {
-			args = append(args, row...)
-		}
-		if _, err := b.tx.ExecContext(ctx, b.texts.get(head+` VALUES `, len(part), types, ` `+tail), args...); err != nil {
-			return err
-		}
-	}
-	return nil
+// upsert writes rows; tail says what becomes of those that are there.
+func (b *batch) upsert(ctx context.Context, table, columns string, types []string, rows [][]any, tail string) error {
+	_, err := b.tx.Insert(ctx, table, store.Table{Names: columns, Types: types, Rows: rows}, tail)
+	return err
 }
 
 // idOrNull is the parameter for an id: NULL for none.

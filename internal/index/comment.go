@@ -2,9 +2,10 @@ package index
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
 )
 
 // CommentCollection is the record type of comments.
@@ -91,6 +92,7 @@ func applyComments(ctx context.Context, b *batch, changes []change) (int64, erro
 		}
 		row, root, parent := b.commentRow(old, ch)
 		rows = append(rows, row)
+		b.meet(target{toComment, ch.did, ch.rkey}, old.id)
 		is, was := int64(b2i(ch.value != nil)), int64(b2i(!old.deleted))
 		b.person(b.accounts[ch.did], func(t *accountTally) { t.comments += is - was })
 		b.post(old.root).comments -= was
@@ -99,8 +101,8 @@ func applyComments(ctx context.Context, b *batch, changes []change) (int64, erro
 		b.comment(parent, func(t *commentTally) { t.replies += is })
 	}
 	return int64(len(rows)), b.upsert(ctx,
-		`INSERT INTO comment (id, author_id, tid, rev, deleted, indexed_at, root_id, alias_id, parent_id, cid, created_at, edited_at, record)`,
-		[]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "BOOLEAN", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "BIGINT", ""}, rows, `
+		"comment", `id, author_id, tid, rev, deleted, indexed_at, root_id, alias_id, parent_id, cid, created_at, edited_at, record`,
+		[]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "BOOLEAN", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "BYTEA"}, rows, `
 		ON CONFLICT (author_id, tid) DO UPDATE SET rev = excluded.rev, deleted = excluded.deleted,
 		    indexed_at = excluded.indexed_at, root_id = excluded.root_id, alias_id = excluded.alias_id,
 		    parent_id = excluded.parent_id, cid = excluded.cid, created_at = excluded.created_at,
@@ -116,7 +118,7 @@ func (b *batch) loadComments(ctx context.Context, changes []change) (map[int]com
 	err := b.probe(ctx, "n, author_id, tid", []string{"BIGINT", "BIGINT", "BIGINT"}, keys, `
 		SELECT w.n, c.id, c.rev, c.indexed_at, COALESCE(c.root_id, 0), COALESCE(c.parent_id, 0), c.deleted
 		FROM wanted w CROSS JOIN comment c WHERE c.author_id = w.author_id AND c.tid = w.tid`,
-		func(rows *sql.Rows) error {
+		func(rows store.Row) error {
 			var n int
 			var r commentRow
 			err := rows.Scan(&n, &r.id, &r.rev, &r.indexed, &r.root, &r.parent, &r.deleted)

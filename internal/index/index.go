@@ -33,8 +33,7 @@ type Index struct {
 	now     func() time.Time
 	catalog lexicon.Catalog
 	ids     *idSource
-	known   *known
-	texts   *texts
+	memory  *memory
 	pruned  atomic.Int64 // when rank_change was pruned last, in microseconds
 	// watchers are told after commits.
 	watchers watchers
@@ -53,7 +52,7 @@ func New(cfg Config) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
-	return &Index{db: cfg.DB, now: now, catalog: catalog, ids: newIDSource(now), known: &known{}, texts: &texts{}}, nil
+	return &Index{db: cfg.DB, now: now, catalog: catalog, ids: newIDSource(now), memory: newMemory()}, nil
 }
 
 // kind is one record type: how its records are read and how they are applied.

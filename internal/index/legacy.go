@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
 )
 
 // legacyKey is what a reference in the older form names: a key in a community.
@@ -22,7 +24,7 @@ func (b *batch) findLegacy(ctx context.Context, list []target) error {
 	err := b.probe(ctx, "n, community_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, b.targetKeys(list, byText), `
 		SELECT w.n, l.id, COALESCE(l.post_id, 0) FROM wanted w CROSS JOIN legacy_post l
 		WHERE l.community_id = w.community_id AND l.rkey = w.rkey`,
-		func(rows *sql.Rows) error {
+		func(rows store.Row) error {
 			var n int64
 			var it item
 			err := rows.Scan(&n, &it.alias, &it.id)
@@ -43,7 +45,7 @@ func (b *batch) findLegacy(ctx context.Context, list []target) error {
 			rows = append(rows, []any{id, b.accounts[t.did], t.rkey})
 		}
 	}
-	return b.upsert(ctx, `INSERT INTO legacy_post (id, community_id, rkey)`, []string{"BIGINT", "BIGINT", "TEXT"}, rows, "")
+	return b.upsert(ctx, "legacy_post", `id, community_id, rkey`, []string{"BIGINT", "BIGINT", "TEXT"}, rows, "")
 }
 
 // settleLegacy looks again at what references in the older form mean, where
@@ -62,7 +64,7 @@ func (b *batch) settleLegacy(ctx context.Context) error {
 	err := b.probe(ctx, "n, community_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, wanted, `
 		SELECT w.n, l.id, COALESCE(l.post_id, 0) FROM wanted w CROSS JOIN legacy_post l
 		WHERE l.community_id = w.community_id AND l.rkey = w.rkey`,
-		func(rows *sql.Rows) error {
+		func(rows store.Row) error {
 			var n int64
 			var a alias
 			err := rows.Scan(&n, &a.id, &a.old)

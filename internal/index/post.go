@@ -2,10 +2,11 @@ package index
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
 )
 
 // PostCollection is the record type of posts.
@@ -106,14 +107,15 @@ func applyPosts(ctx context.Context, b *batch, changes []change) (int64, error) 
 			old.id, old.deleted = b.ids.next(), true
 		}
 		rows = append(rows, b.postRow(old, ch))
+		b.meet(target{toPost, ch.did, ch.rkey}, old.id)
 		author := b.accounts[ch.did]
 		b.person(author, func(t *accountTally) { t.posts += int64(b2i(ch.value != nil) - b2i(!old.deleted)) })
 		b.touched[old.id] = true
 		b.moved[legacyKey{old.community, ch.rkey}] = true
 	}
 	delete(b.moved, legacyKey{})
-	return int64(len(rows)), b.upsert(ctx, `INSERT INTO post (`+postColumns+`)`,
-		[]string{"BIGINT", "BIGINT", "TEXT", "BIGINT", "BOOLEAN", "BIGINT", "SMALLINT", "BIGINT", "TEXT", "BIGINT", "BIGINT", ""}, rows, `
+	return int64(len(rows)), b.upsert(ctx, "post", postColumns,
+		[]string{"BIGINT", "BIGINT", "TEXT", "BIGINT", "BOOLEAN", "BIGINT", "SMALLINT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "BYTEA"}, rows, `
 		ON CONFLICT (author_id, rkey) DO UPDATE SET rev = excluded.rev, deleted = excluded.deleted,
 		    indexed_at = excluded.indexed_at, community_id = excluded.community_id, cid = excluded.cid,
 		    created_at = excluded.created_at, edited_at = excluded.edited_at, record = excluded.record,
@@ -130,7 +132,7 @@ func (b *batch) loadPosts(ctx context.Context, changes []change) (map[int]postRo
 	err := b.probe(ctx, "n, author_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, keys, `
 		SELECT w.n, p.id, p.rev, p.indexed_at, COALESCE(p.community_id, 0), p.deleted
 		FROM wanted w CROSS JOIN post p WHERE p.author_id = w.author_id AND p.rkey = w.rkey`,
-		func(rows *sql.Rows) error {
+		func(rows store.Row) error {
 			var n int
 			var r postRow
 			err := rows.Scan(&n, &r.id, &r.rev, &r.indexed, &r.community, &r.deleted)

@@ -2,11 +2,13 @@ package index
 
 import (
 	"context"
-	"database/sql"
 	"maps"
 	"math"
+	"math/bits"
 	"slices"
 	"time"
+
+	"github.com/atoll-social/atoll/internal/store"
 )
 
 // The hot rank is log10(1+|score|), with the sign of the score, plus the age of
@@ -62,6 +64,35 @@ func (r rankRow) after(d *postDelta) rankRow {
 	return r
 }
 
+// Indexes of post_rank are ordered by bands, more coarse than what they stand
+// for, so that they need not follow every vote.
+const (
+	// hotBandBits makes 13 hours of hot rank a band.
+	hotBandBits = 20
+	// Scores from 2^leastTop on have eight bands for each factor of two, those
+	// from 2^mostTop on one.
+	leastTop, mostTop = 4, 20
+)
+
+func hotBand(hot int64) int64 { return hot >> hotBandBits }
+
+// topBand is 0 for the many scores that no index has.
+func topBand(score int64) int64 {
+	if score < 1<<leastTop {
+		return 0
+	}
+	octave := bits.Len64(uint64(score)) - 1
+	if octave >= mostTop {
+		return 8 * mostTop
+	}
+	return int64(8*octave-8) + score>>(octave-3)
+}
+
+// stays reports whether no index has to follow.
+func (r rankRow) stays(old rankRow) bool {
+	return r.place == old.place && hotBand(r.hot) == hotBand(old.hot) && topBand(r.score) == topBand(old.score)
+}
+
 // settleRank writes rank rows, and where posts stood before, under the number
 // of this transaction. Whoever has read all changes up to a number has missed
 // none: numbers are taken in the order of commits (see takeTurn).
@@ -72,31 +103,48 @@ func (b *batch) settleRank(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var rows, changes [][]any
+	var rows, counted, changes [][]any
 	for _, id := range ids {
 		old, known := have[id]
 		is := old.after(b.posts[id])
+		b.lesson.ranks[id] = is
 		if known && is == old {
 			continue
 		}
 		b.accepted(old, -1)
 		b.accepted(is, +1)
-		rows = append(rows, []any{id, idOrNull(is.community), int64(is.state), is.createdAt, is.hot, is.score,
-			is.upvotes, is.downvotes, is.comments})
+		if known && is.stays(old) {
+			counted = append(counted, []any{is.hot, is.score, is.upvotes, is.downvotes, is.comments, id})
+		} else {
+			rows = append(rows, []any{id, idOrNull(is.community), int64(is.state), is.createdAt, hotBand(is.hot), topBand(is.score), is.hot, is.score,
+				is.upvotes, is.downvotes, is.comments})
+		}
 		if is.moved(old) {
 			changes = append(changes, []any{b.seq, id, b.now, idOrNull(old.community), int64(old.state), old.createdAt,
 				old.hot, old.score})
 		}
 	}
-	err = b.upsert(ctx, `INSERT INTO post_rank (post_id, community_id, state, created_at, hot, score, upvotes, downvotes, comments)`,
-		[]string{"BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT"}, rows, `
+	return b.storeRank(ctx, rows, counted, changes)
+}
+
+// storeRank writes whole rows, the counters of rows that stay where they are in
+// the index, and changes.
+func (b *batch) storeRank(ctx context.Context, rows, counted, changes [][]any) error {
+	err := b.upsert(ctx, "post_rank", `post_id, community_id, state, created_at, hot_band, top_band, hot, score, upvotes, downvotes, comments`,
+		[]string{"BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT"}, rows, `
 		ON CONFLICT (post_id) DO UPDATE SET community_id = excluded.community_id, state = excluded.state,
-		    created_at = excluded.created_at, hot = excluded.hot, score = excluded.score,
+		    created_at = excluded.created_at, hot_band = excluded.hot_band, top_band = excluded.top_band,
+		    hot = excluded.hot, score = excluded.score,
 		    upvotes = excluded.upvotes, downvotes = excluded.downvotes, comments = excluded.comments`)
 	if err != nil {
 		return err
 	}
-	return b.upsert(ctx, `INSERT INTO rank_change (seq, post_id, changed_at, community_id, state, created_at, hot, score)`,
+	err = b.tx.Update(ctx, "post_rank", store.Table{Names: "hot, score, upvotes, downvotes, comments, post_id",
+		Types: slices.Repeat([]string{"BIGINT"}, 6), Rows: counted})
+	if err != nil {
+		return err
+	}
+	return b.upsert(ctx, "rank_change", `seq, post_id, changed_at, community_id, state, created_at, hot, score`,
 		[]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT"}, changes, "")
 }
 
@@ -127,16 +175,31 @@ func (b *batch) accepted(r rankRow, n int64) {
 	}
 }
 
+// recallRank takes the rows that are remembered, and returns the other ids.
+func (b *batch) recallRank(ids []int64) (have map[int64]rankRow, others []int64) {
+	b.memory.mu.Lock()
+	defer b.memory.mu.Unlock()
+	have = make(map[int64]rankRow, len(ids))
+	for _, id := range ids {
+		if r, ok := b.memory.ranks.get(id); ok && b.current {
+			have[id] = r
+			continue
+		}
+		others = append(others, id)
+	}
+	return have, others
+}
+
 func (b *batch) loadRank(ctx context.Context, ids []int64) (map[int64]rankRow, error) {
-	keys := make([][]any, len(ids))
-	for i, id := range ids {
+	have, others := b.recallRank(ids)
+	keys := make([][]any, len(others))
+	for i, id := range others {
 		keys[i] = []any{id}
 	}
-	have := make(map[int64]rankRow, len(ids))
 	err := b.probe(ctx, "post_id", []string{"BIGINT"}, keys, `
 		SELECT r.post_id, COALESCE(r.community_id, 0), r.state, r.created_at, r.hot, r.score, r.upvotes, r.downvotes, r.comments
 		FROM wanted w CROSS JOIN post_rank r WHERE r.post_id = w.post_id`,
-		func(rows *sql.Rows) error {
+		func(rows store.Row) error {
 			var id int64
 			var r rankRow
 			err := rows.Scan(&id, &r.community, &r.state, &r.createdAt, &r.hot, &r.score, &r.upvotes, &r.downvotes, &r.comments)

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -84,4 +85,25 @@ func TestRankChanges(t *testing.T) {
 			t.Errorf("after ten minutes: %v", got)
 		}
 	})
+}
+
+// TestBands holds that bands are in the order of what they stand for, which
+// lists by them rely on, and as they were made for the rows from before them.
+func TestBands(t *testing.T) {
+	t.Parallel()
+	for score, want := range map[int64]int64{-100: 0, 0: 0, 15: 0, 16: 32, 17: 32, 18: 33, 31: 39, 32: 40, 1<<20 - 1: 159, 1 << 20: 160, math.MaxInt64: 160} {
+		if got := topBand(score); got != want {
+			t.Errorf("the band of score %d is %d, want %d", score, got, want)
+		}
+	}
+	for score := int64(-2); score < 3_000_000; score += 1 + score/500 {
+		if topBand(score+1) < topBand(score) {
+			t.Fatalf("score %d stands in a higher band than the next", score)
+		}
+	}
+	for hot, want := range map[int64]int64{-1: -1, 0: 0, 1<<20 - 1: 0, 1 << 20: 1, -1 << 20: -1, -1<<20 - 1: -2} {
+		if got := hotBand(hot); got != want {
+			t.Errorf("the band of heat %d is %d, want %d", hot, got, want)
+		}
+	}
 }

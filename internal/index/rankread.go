@@ -145,7 +145,7 @@ func (x *Index) Ranked(ctx context.Context, q RankQuery) ([]Rank, error) {
 	case q.Community == 0 && q.Order == ByHot:
 		out, err = x.hottest(ctx, q)
 	case q.Community == 0 && q.Order == ByTop && q.Since == 0:
-		if out, err = x.ranked(ctx, q, ` AND r.score >= 10`); err == nil && len(out) < q.Limit {
+		if out, err = x.ranked(ctx, q, ` AND r.top_band > 0`); err == nil && len(out) < q.Limit {
 			out, err = x.ranked(ctx, q, ``)
 		}
 	default:
@@ -182,7 +182,8 @@ func (x *Index) hottest(ctx context.Context, q RankQuery) ([]Rank, error) {
 	}
 }
 
-// ranked runs one query. extra is a further condition on r.
+// ranked runs one query. extra is a further condition on r. Where an index has
+// bands, the order begins with them.
 func (x *Index) ranked(ctx context.Context, q RankQuery, extra string) ([]Rank, error) {
 	var args []any
 	param := func(v int64) string {
@@ -190,12 +191,15 @@ func (x *Index) ranked(ctx context.Context, q RankQuery, extra string) ([]Rank, 
 		return `CAST($` + strconv.Itoa(len(args)) + ` AS BIGINT)`
 	}
 	column := map[Order]string{ByHot: `r.hot`, ByTop: `r.score`, ByNew: `r.created_at`}[q.Order]
-	from, where, created, id := ` FROM post_rank r`, ``, `r.created_at`, `r.post_id`
+	from, where, created, id, band := ` FROM post_rank r`, ``, `r.created_at`, `r.post_id`, ``
 	switch {
 	case q.Community != 0:
 		where = `r.community_id = ` + param(q.Community) + ` AND r.state = 1`
 		if q.Before != 0 { // the index by heat finds what is old
-			where += ` AND r.hot < ` + param(HotBound(q.Before))
+			where += ` AND r.hot < ` + param(HotBound(q.Before)) + ` AND r.hot_band <= ` + param(hotBand(HotBound(q.Before)))
+		}
+		if q.Order == ByHot {
+			band = `r.hot_band`
 		}
 	case q.Order == ByNew || q.Since > 0:
 		// The index of the newest posts finds them.
@@ -205,6 +209,9 @@ func (x *Index) ranked(ctx context.Context, q RankQuery, extra string) ([]Rank, 
 		}
 	default:
 		where = `r.community_id IS NOT NULL`
+		if q.Order == ByTop {
+			band = `r.top_band`
+		}
 	}
 	where += extra
 	if q.Since != 0 {
@@ -214,10 +221,16 @@ func (x *Index) ranked(ctx context.Context, q RankQuery, extra string) ([]Rank, 
 		where += ` AND ` + created + ` < ` + param(q.Before)
 	}
 	if q.After != nil {
+		if of := map[string]func(int64) int64{`r.hot_band`: hotBand, `r.top_band`: topBand}[band]; of != nil {
+			where += ` AND ` + band + ` <= ` + param(of(q.After.Key))
+		}
 		where += ` AND (` + column + `, ` + id + `) < (` + param(q.After.Key) + `, ` + param(q.After.Post) + `)`
 	}
+	if band != "" {
+		band += ` DESC, `
+	}
 	rows, err := x.db.Read().QueryContext(ctx, `SELECT `+rankFields+from+` WHERE `+where+
-		` ORDER BY `+column+` DESC, `+id+` DESC LIMIT `+param(int64(q.Limit)), args...)
+		` ORDER BY `+band+column+` DESC, `+id+` DESC LIMIT `+param(int64(q.Limit)), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -231,8 +244,8 @@ func (x *Index) ranked(ctx context.Context, q RankQuery, extra string) ([]Rank, 
 func (x *Index) Scores(ctx context.Context, community, since int64) (map[int64]int64, error) {
 	rows, err := x.db.Read().QueryContext(ctx, `
 		SELECT `+rankFields+` FROM post_rank r
-		WHERE r.community_id = $1 AND r.state = 1 AND r.hot >= $2 AND r.created_at >= $3`,
-		community, createdBefore(since)-mostVotes, since)
+		WHERE r.community_id = $1 AND r.state = 1 AND r.hot_band >= $2 AND r.hot >= $3 AND r.created_at >= $4`,
+		community, hotBand(createdBefore(since)-mostVotes), createdBefore(since)-mostVotes, since)
 	if err != nil {
 		return nil, fmt.Errorf("read scores: %w", err)
 	}

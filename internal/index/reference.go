@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/base32"
 	"fmt"
 	"slices"
@@ -85,11 +84,8 @@ func isAdmissionKey(k syntax.RecordKey) bool {
 // for their record, so that what refers to them counts when it comes.
 func (b *batch) resolve(ctx context.Context, targets []target) error {
 	byKind := map[targetKind][]target{}
-	for _, t := range targets {
-		if _, known := b.items[t]; !known && t.kind != 0 {
-			b.items[t] = item{}
-			byKind[t.kind] = append(byKind[t.kind], t)
-		}
+	for _, t := range b.strangers(targets) {
+		byKind[t.kind] = append(byKind[t.kind], t)
 	}
 	for kind, find := range map[targetKind]func(context.Context, []target) error{
 		toPost: b.findPosts, toLegacyPost: b.findLegacy, toComment: b.findComments,
@@ -105,6 +101,37 @@ func (b *batch) resolve(ctx context.Context, targets []target) error {
 	return nil
 }
 
+// strangers takes the rows of targets that are remembered, and returns the
+// others.
+func (b *batch) strangers(targets []target) []target {
+	b.memory.mu.Lock()
+	defer b.memory.mu.Unlock()
+	var out []target
+	for _, t := range targets {
+		if _, met := b.items[t]; met || t.kind == 0 {
+			continue
+		}
+		id := int64(0)
+		if b.current && t.kind != toLegacyPost { // which may mean another post by now
+			id, _ = b.memory.items.get(b.itemKey(t))
+		}
+		if b.items[t] = (item{id: id}); id == 0 {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func (b *batch) itemKey(t target) itemKey {
+	return itemKey{b.accounts[t.did], tidNumber(t.rkey), t.kind == toComment}
+}
+
+// meet notes the row of a post or comment.
+func (b *batch) meet(t target, id int64) {
+	b.items[t] = item{id: id}
+	b.lesson.items[b.itemKey(t)] = id
+}
+
 func (b *batch) findPosts(ctx context.Context, list []target) error {
 	err := b.probe(ctx, "n, author_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, b.targetKeys(list, byText), `
 		SELECT w.n, p.id FROM wanted w CROSS JOIN post p WHERE p.author_id = w.author_id AND p.rkey = w.rkey`,
@@ -116,11 +143,11 @@ func (b *batch) findPosts(ctx context.Context, list []target) error {
 	for _, t := range list {
 		if b.items[t].id == 0 {
 			id := b.ids.next()
-			b.items[t] = item{id: id}
+			b.meet(t, id)
 			rows = append(rows, []any{id, b.accounts[t.did], t.rkey, int64(0), true, int64(0), int64(Pending)})
 		}
 	}
-	return b.upsert(ctx, `INSERT INTO post (id, author_id, rkey, rev, deleted, indexed_at, state)`,
+	return b.upsert(ctx, "post", `id, author_id, rkey, rev, deleted, indexed_at, state`,
 		[]string{"BIGINT", "BIGINT", "TEXT", "BIGINT", "BOOLEAN", "BIGINT", "SMALLINT"}, rows, "")
 }
 
@@ -135,11 +162,11 @@ func (b *batch) findComments(ctx context.Context, list []target) error {
 	for _, t := range list {
 		if b.items[t].id == 0 {
 			id := -b.ids.next() // see isComment
-			b.items[t] = item{id: id}
+			b.meet(t, id)
 			rows = append(rows, []any{id, b.accounts[t.did], tidNumber(t.rkey), int64(0), true, int64(0)})
 		}
 	}
-	return b.upsert(ctx, `INSERT INTO comment (id, author_id, tid, rev, deleted, indexed_at)`,
+	return b.upsert(ctx, "comment", `id, author_id, tid, rev, deleted, indexed_at`,
 		[]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "BOOLEAN", "BIGINT"}, rows, "")
 }
 
@@ -155,12 +182,12 @@ func (b *batch) targetKeys(list []target, key func(syntax.RecordKey) any) [][]an
 	return out
 }
 
-func (b *batch) scanItems(list []target) func(*sql.Rows) error {
-	return func(rows *sql.Rows) error {
+func (b *batch) scanItems(list []target) func(store.Row) error {
+	return func(rows store.Row) error {
 		var n, id int64
 		err := rows.Scan(&n, &id)
 		if err == nil {
-			b.items[list[n]] = item{id: id}
+			b.meet(list[n], id)
 		}
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/atdata"
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
 )
 
 // sheet is a table of records that stand for themselves: nothing is counted,
@@ -88,7 +90,7 @@ func made() column {
 }
 
 func whole() column {
-	return column{"record", "", func(_ *batch, ch change) any {
+	return column{"record", "BYTEA", func(_ *batch, ch change) any {
 		if d, ok := ch.value.(document); ok {
 			return d.record
 		}
@@ -109,24 +111,15 @@ func (s sheet) apply(ctx context.Context, b *batch, changes []change) (int64, er
 			set = append(set, c.name+" = excluded."+c.name)
 		}
 	}
-	sql := `INSERT INTO ` + s.table + ` (` + strings.Join(names, ", ") + `) VALUES `
-	tail := ` ON CONFLICT (` + strings.Join(names[:s.keys], ", ") + `) DO UPDATE SET ` + strings.Join(set, ", ") +
-		` WHERE excluded.rev > ` + s.table + `.rev`
-	var applied int64
-	for part := range chunks(changes, b.rows(len(types))) {
-		args := make([]any, 0, len(part)*len(s.columns))
-		for _, ch := range part {
-			for _, c := range s.columns {
-				args = append(args, c.of(b, ch))
-			}
+	rows := make([][]any, len(changes))
+	for i, ch := range changes {
+		for _, c := range s.columns {
+			rows[i] = append(rows[i], c.of(b, ch))
 		}
-		n, err := affected(b.tx.ExecContext(ctx, sql+tuples(len(part), types...)+tail, args...))
-		if err != nil {
-			return 0, err
-		}
-		applied += n
 	}
-	return applied, nil
+	return b.tx.Insert(ctx, s.table, store.Table{Names: strings.Join(names, ", "), Types: types, Rows: rows},
+		`ON CONFLICT (`+strings.Join(names[:s.keys], ", ")+`) DO UPDATE SET `+strings.Join(set, ", ")+
+			` WHERE excluded.rev > `+s.table+`.rev`)
 }
 
 // isSelf holds the rule "key": "literal:self" of a lexicon.

@@ -53,7 +53,7 @@ func (b *batch) settlePeople(ctx context.Context) error {
 		}
 	}
 	clear(b.people)
-	return b.upsert(ctx, `INSERT INTO account_tally (account_id, posts, comments, subscriptions, subscribers, accepted)`,
+	return b.upsert(ctx, "account_tally", `account_id, posts, comments, subscriptions, subscribers, accepted`,
 		slices.Repeat([]string{"BIGINT"}, 6), rows, `
 		ON CONFLICT (account_id) DO UPDATE SET
 		    posts = account_tally.posts + excluded.posts,
@@ -72,7 +72,7 @@ func (b *batch) settleTalk(ctx context.Context) error {
 		}
 	}
 	clear(b.talk)
-	return b.upsert(ctx, `INSERT INTO comment_tally (comment_id, upvotes, downvotes, score, replies)`,
+	return b.upsert(ctx, "comment_tally", `comment_id, upvotes, downvotes, score, replies`,
 		slices.Repeat([]string{"BIGINT"}, 5), rows, `
 		ON CONFLICT (comment_id) DO UPDATE SET
 		    upvotes = comment_tally.upvotes + excluded.upvotes,

@@ -1,0 +1,132 @@
+package index
+
+import (
+	"sync"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+)
+
+// Bounds of what is remembered, each of two generations of so many. All full
+// take some 70 MB.
+const (
+	accountsMost = 50_000
+	itemsMost    = 125_000
+	ranksMost    = 125_000
+)
+
+// memory is what batches remember of the database, so that applying need not
+// ask: that is most of the work otherwise. Only what has been committed is in it.
+//
+// Accounts keep their ids. Items and ranks are those after transaction seq, and
+// hold for one that follows it directly: whoever else writes, or removes rows,
+// takes a number too (see takeTurn).
+type memory struct {
+	mu       sync.Mutex
+	seq      int64
+	accounts recent[syntax.DID, knownAccount]
+	items    recent[itemKey, int64]
+	ranks    recent[int64, rankRow]
+}
+
+// knownAccount is an account's row.
+type knownAccount struct {
+	id int64
+	// asked tells that the account is looked up, or was; waits, that this is
+	// still to happen, as far as is known.
+	asked, waits bool
+}
+
+// itemKey names a post or comment.
+type itemKey struct {
+	author, tid int64
+	comment     bool
+}
+
+func newMemory() *memory {
+	return &memory{
+		accounts: recent[syntax.DID, knownAccount]{most: accountsMost},
+		items:    recent[itemKey, int64]{most: itemsMost},
+		ranks:    recent[int64, rankRow]{most: ranksMost},
+	}
+}
+
+// forgets has an account read again.
+func (m *memory) forgets(did syntax.DID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.accounts.drop(did)
+}
+
+// lesson is what a batch has learned, to be remembered when it is committed.
+type lesson struct {
+	accounts map[syntax.DID]knownAccount
+	items    map[itemKey]int64
+	ranks    map[int64]rankRow
+}
+
+func newLesson() lesson {
+	return lesson{map[syntax.DID]knownAccount{}, map[itemKey]int64{}, map[int64]rankRow{}}
+}
+
+// learn remembers what transaction seq has read and written.
+func (m *memory) learn(seq int64, l lesson) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for did, a := range l.accounts {
+		m.accounts.put(did, a)
+	}
+	if seq <= m.seq {
+		return // a later one was quicker to tell
+	}
+	if seq != m.seq+1 {
+		m.items.clear()
+		m.ranks.clear()
+	}
+	m.seq = seq
+	for key, id := range l.items {
+		m.items.put(key, id)
+	}
+	for id, r := range l.ranks {
+		m.ranks.put(id, r)
+	}
+}
+
+// recent remembers the values used last, between most and twice as many.
+type recent[K comparable, V any] struct {
+	most       int
+	young, old map[K]V
+}
+
+func (r *recent[K, V]) get(key K) (V, bool) {
+	v, ok := r.young[key]
+	if !ok {
+		if v, ok = r.old[key]; ok {
+			r.put(key, v)
+		}
+	}
+	return v, ok
+}
+
+func (r *recent[K, V]) put(key K, v V) {
+	if r.young == nil {
+		r.young = make(map[K]V)
+	}
+	if len(r.young) >= r.most {
+		// The older map is used again: making one as large costs more.
+		r.young, r.old = r.old, r.young
+		if clear(r.young); r.young == nil {
+			r.young = make(map[K]V)
+		}
+	}
+	r.young[key] = v
+}
+
+func (r *recent[K, V]) drop(key K) {
+	delete(r.young, key)
+	delete(r.old, key)
+}
+
+func (r *recent[K, V]) clear() {
+	clear(r.young)
+	clear(r.old)
+}

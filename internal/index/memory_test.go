@@ -1,0 +1,102 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/internal/store/storetest"
+)
+
+func voter(n int) syntax.DID { return syntax.DID(fmt.Sprintf("did:plc:voter%d", n)) }
+
+// TestMemoryOfSeveral holds C9 with several processes on one database: what one
+// remembers ends where another has written, whether they take turns one by one
+// or all at once.
+func TestMemoryOfSeveral(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		all := []*Index{newIndex(t, db), newIndex(t, db), newIndex(t, db)}
+		uri := postURI(alice, 1)
+		for n := range 30 {
+			apply(t, all[n*n%3], prepare(t, all[0], voter(n), 1, vote(1, uri, "up"), comment(1, uri, uri)))
+		}
+		if got := counts(t, all[0], uri); got != [3]int64{30, 0, 30} {
+			t.Errorf("one after the other: counts %v, want 30 votes and 30 comments", got)
+		}
+		var wg sync.WaitGroup
+		for w, x := range all {
+			wg.Go(func() {
+				for n := range 20 {
+					c, _ := x.Prepare(voter(100+20*w+n), tid(1), []Op{vote(1, uri, "down")})
+					err := db.Tx(t.Context(), func(tx *store.Tx) error {
+						_, err := x.Apply(t.Context(), tx, []Commit{c})
+						return err
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if got := counts(t, all[0], uri); got != [3]int64{30, 60, 30} {
+			t.Errorf("at once: counts %v, want 60 votes more", got)
+		}
+	})
+}
+
+// TestMemoryOfWhatNeverWas holds that what was rolled back is not remembered:
+// neither rows nor counters.
+func TestMemoryOfWhatNeverWas(t *testing.T) {
+	t.Parallel()
+	stop := errors.New("stop")
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		x := newIndex(t, db)
+		uri := postURI(alice, 1)
+		commit := prepare(t, x, bob, 1, vote(1, uri, "up"), comment(1, uri, uri))
+		for range 2 {
+			err := db.Tx(t.Context(), func(tx *store.Tx) error {
+				_, err := x.Apply(t.Context(), tx, []Commit{commit})
+				return errors.Join(err, stop)
+			})
+			if !errors.Is(err, stop) {
+				t.Fatal(err)
+			}
+		}
+		for range 2 { // the second time nothing is new
+			apply(t, x, commit, prepare(t, x, alice, 1, create(1, post(commons, "a"))))
+			if got := counts(t, x, uri); got != [3]int64{1, 0, 1} {
+				t.Errorf("counts %v, want one vote and one comment", got)
+			}
+		}
+	})
+}
+
+// TestRecent holds the bound, and that what is used stays.
+func TestRecent(t *testing.T) {
+	t.Parallel()
+	r := recent[int, int]{most: 10}
+	for n := range 1000 {
+		r.put(n, n)
+		if _, ok := r.get(0); !ok {
+			t.Fatalf("what was used last is forgotten after %d", n)
+		}
+		if size := len(r.young) + len(r.old); size > 20 {
+			t.Fatalf("%d are remembered, at most 20 may be", size)
+		}
+	}
+	if _, ok := r.get(500); ok {
+		t.Error("what was never used is still remembered")
+	}
+	if r.drop(0); len(r.young)+len(r.old) == 0 {
+		t.Error("dropping one drops all")
+	}
+	if _, ok := r.get(0); ok {
+		t.Error("what was dropped is still remembered")
+	}
+}
