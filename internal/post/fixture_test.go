@@ -60,6 +60,7 @@ type desk struct {
 	keys    map[string]syntax.TID
 	there   map[syntax.ATURI]map[string]any // what Read finds
 	answer  func(w agent.Write) (agent.Done, error)
+	stuck   error // of deletes
 }
 
 func (d *desk) Put(ctx context.Context, actor agent.Actor, p agent.Put) (agent.Done, error) {
@@ -69,6 +70,9 @@ func (d *desk) Put(ctx context.Context, actor agent.Actor, p agent.Put) (agent.D
 func (d *desk) Delete(_ context.Context, _ agent.Actor, del agent.Delete) (agent.Removed, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.stuck != nil {
+		return agent.Removed{}, d.stuck
+	}
 	d.removed = append(d.removed, del)
 	return agent.Removed{Rev: syntax.NewTIDNow(2)}, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/pds"
 	"github.com/atoll-social/atoll/internal/record"
 	"github.com/atoll-social/atoll/internal/store"
 )
@@ -153,10 +154,15 @@ func dated(what map[string]any, tid syntax.TID) agent.Write {
 	return agent.Write{Collection: syntax.NSID(collection), RKey: syntax.RecordKey(tid), Record: what}
 }
 
-// unfit tells a person about a record that the index would not take.
+// unfit tells a person about a record that the index would not take, or that
+// refers to a file which their server does not have.
 func unfit(err error) error {
-	if errors.Is(err, record.ErrUnfit) {
+	var refused *pds.Error
+	switch {
+	case errors.Is(err, record.ErrUnfit):
 		return invalid(err, "Something does not fit its form. Check links, embeds, labels and languages.")
+	case errors.As(err, &refused) && refused.Name == "BlobNotFound":
+		return invalid(err, "A picture is not at your server, or not any more. Upload it again.")
 	}
 	return err
 }
