@@ -29,7 +29,7 @@ var layers = []struct {
 	{"base", []string{"fault", "markup", "telemetry", "keyring", "egress", "httpserver"}},
 	{"storage", []string{"store", "job"}},
 	{"network", []string{"identity", "pds"}},
-	{"machinery", []string{"feed", "session", "login", "account", "agent", "index", "ingest"}},
+	{"machinery", []string{"feed", "servicetoken", "session", "login", "account", "agent", "index", "ingest"}},
 	{"domain", []string{"media", "record", "community", "post"}},
 	{"surfaces", []string{"xrpc", "web", "rpc"}},
 	{"assembly", []string{"config", "doctor", "daemon", "admin", "appclient", "cli"}},

@@ -11,6 +11,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/servicetoken"
 	"github.com/atoll-social/atoll/internal/session"
 )
 
@@ -26,21 +27,28 @@ const (
 // names nobody: a call whose cookie is another account's is refused.
 const ActingHeader = "Atoll-Acting-DID"
 
-// caller is who asks, proven. The zero caller is a visitor.
+// caller is who asks, proven. The zero caller is a visitor. Callers by service
+// token and by key have no session: what is written for them goes by the newest
+// live one of their account.
 type caller struct {
 	account session.Account
+	proof   proof // one of them; 0 for a visitor
 }
 
-// authenticate finds out who asks (A9). Only what can be verified says so: an
-// app's access token, or a device cookie together with same-origin proof. A
-// request with an Authorization header is judged by that alone; its cookies are
-// not read.
+// Services judges tokens that members' servers sign; servicetoken.Verifier does.
+type Services interface {
+	Verify(ctx context.Context, token string, method syntax.NSID, write bool) (servicetoken.Caller, error)
+}
+
+// authenticate finds out who asks (A9). Only what can be verified says so, and
+// only what the table accepts for the method. A request with an Authorization
+// header is judged by that alone; its cookies are not read.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, m method) (caller, error) {
 	if values := r.Header.Values("Authorization"); len(values) > 0 {
 		return s.bearer(r.Context(), values, m)
 	}
 	token := s.cfg.Cookies.Device(r)
-	if token.IsZero() {
+	if token.IsZero() || m.takes()&byCookie == 0 {
 		return visitor(m)
 	}
 	if err := s.cfg.Origins.Check(r); err != nil {
@@ -63,20 +71,40 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, m method) 
 	if !ok {
 		return visitor(m)
 	}
-	return caller{account}, nil
+	return caller{account, byCookie}, nil
 }
 
-// bearer finds out which app asks by its token (N5, N6).
+// bearer finds out who asks by a token: an app of a member (N5, N6), a member's
+// server, or an aggregator. The form of the token says who is to judge it.
 func (s *Server) bearer(ctx context.Context, values []string, m method) (caller, error) {
 	scheme, token, _ := strings.Cut(values[0], " ")
-	if s.cfg.Apps == nil || len(values) != 1 || !strings.EqualFold(scheme, "Bearer") {
+	token = strings.TrimSpace(token)
+	if len(values) != 1 || !strings.EqualFold(scheme, "Bearer") {
 		return caller{}, refuseToken(values, m)
 	}
-	app, err := s.cfg.Apps.Authenticate(ctx, strings.TrimSpace(token))
+	switch {
+	case servicetoken.Looks(token):
+		return s.service(ctx, token, m)
+	case s.cfg.Apps == nil || m.takes()&byApp == 0:
+		return caller{}, refuseToken(values, m)
+	}
+	app, err := s.cfg.Apps.Authenticate(ctx, token)
 	if errors.Is(err, session.ErrNotToken) {
 		return caller{}, refuseToken(values, m)
 	}
-	return caller{app.Account}, err
+	return caller{app.Account, byApp}, err
+}
+
+// service finds out for whom a server calls.
+func (s *Server) service(ctx context.Context, token string, m method) (caller, error) {
+	if s.cfg.Services == nil || m.takes()&byService == 0 {
+		return caller{}, fault.New(fault.Unauthenticated, "This method takes no tokens of services.").WithCode("AuthRequired")
+	}
+	who, err := s.cfg.Services.Verify(ctx, token, m.nsid, m.verb == http.MethodPost)
+	if err != nil {
+		return caller{}, err
+	}
+	return caller{session.Account{DID: who.DID, Handle: who.Handle, Live: true}, byService}, nil
 }
 
 // visitor is somebody unknown, where that is enough.
@@ -97,7 +125,7 @@ func acting(device session.Device, r *http.Request) (caller, error) {
 	if errors.Is(err, session.ErrNoActor) {
 		return caller{}, invalid(err, "The header "+ActingHeader+" must say which account the call acts for.")
 	}
-	return caller{account}, err
+	return caller{account, byCookie}, err
 }
 
 // refuseToken says why a token proves nothing here. A token that a PDS issued

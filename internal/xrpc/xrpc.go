@@ -33,6 +33,9 @@ type Config struct {
 	Renewing Renewing
 	// Apps knows the access tokens of apps; nil: there are none.
 	Apps *session.Apps
+	// Services knows the tokens that members' servers sign for them; nil: none
+	// are taken.
+	Services Services
 	// Origins tells requests of our own pages from those of others.
 	Origins *httpserver.Origins
 	// Origin is where pictures are served, without a slash at its end.

@@ -1,0 +1,22 @@
+package daemon
+
+import (
+	"github.com/atoll-social/atoll/internal/identity"
+	"github.com/atoll-social/atoll/internal/servicetoken"
+	"github.com/atoll-social/atoll/internal/xrpc"
+)
+
+// services judges the tokens that members' servers sign for this instance; nil
+// without a public address, by which they would name it.
+func (d *Daemon) services(i *instance) (xrpc.Services, error) {
+	if d.settings.PublicURL == "" {
+		return nil, nil //nolint:nilnil // a development client has no identity
+	}
+	did, err := identity.InstanceDID(d.settings.PublicURL)
+	if err != nil {
+		return nil, err
+	}
+	return servicetoken.New(servicetoken.Config{
+		DB: i.DB, Directory: i.directory, Audience: did, Service: identity.InstanceServiceID, Logger: d.cfg.Logger, Now: d.cfg.Now,
+	})
+}

@@ -1,0 +1,116 @@
+package e2e
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/atoll-social/atoll/test/network"
+)
+
+const createMethod = "social.coves.community.post.create"
+
+// serviceToken asks a member's server for a token to call a method with.
+func serviceToken(t *testing.T, s *network.Session, audience, method string) string {
+	t.Helper()
+	var out struct{ Token string }
+	if err := s.Query(t.Context(), "com.atproto.server.getServiceAuth", url.Values{"aud": {audience}, "lxm": {method}}, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out.Token
+}
+
+// TestCallingThroughTheServer: a token that the member's server signs proves who
+// asks, once and for one method; the post goes by the session that the member has
+// here, and without one they are asked to sign in.
+func TestCallingThroughTheServer(t *testing.T) {
+	t.Parallel()
+	inst := start(t, shape{confidential: true})
+	commons := community(t, inst.network)
+	for pds := range inst.network.PDS {
+		member := inst.network.NewAccount(t, pds)
+		server, err := inst.network.SignInWithPassword(t.Context(), member)
+		if err != nil {
+			t.Fatal(err)
+		}
+		title := "through the server " + network.Name("x")
+		call := func(token string) answer {
+			return inst.browser().do(http.MethodPost, "/xrpc/"+createMethod, strings.NewReader(`{"community":"`+commons.DID+`","title":"`+title+`","did":"`+commons.DID+`"}`),
+				map[string]string{"Content-Type": "application/json", "Authorization": "Bearer " + token, "Atoll-Acting-DID": commons.DID})
+		}
+		token := func(method string) string { return serviceToken(t, server, "did:web:"+inst.host, method) }
+		if a := call(token(createMethod)); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "SignInAgain") {
+			t.Errorf("never signed in: %d %s, want 401 SignInAgain", a.status, a.body)
+		}
+		inst.browser().signIn(member)
+		good := token(createMethod)
+		if a := call(good); a.status != http.StatusOK || !strings.Contains(a.body, "at://"+member.DID+"/"+postCollection) {
+			t.Errorf("signed in: %d %s", a.status, a.body)
+		}
+		for name, bad := range map[string]string{"again": good, "for another method": token("social.coves.feed.getDiscover"),
+			"for another server": serviceToken(t, server, "did:web:other.atoll-tests.net", createMethod)} {
+			if a := call(bad); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "service token") {
+				t.Errorf("%s: %d %s, want 401", name, a.status, a.body)
+			}
+		}
+		if _, uris := discover(t, inst.browser(), title); len(uris) != 1 {
+			t.Errorf("on Discover %d times, want once", len(uris))
+		}
+	}
+}
+
+// TestAppPasswords: given on the account page, proven at the member's server, used
+// where the setting says so, and found wanting when it is taken back there.
+func TestAppPasswords(t *testing.T) {
+	t.Parallel()
+	inst := start(t, shape{confidential: true, env: map[string]string{"ATOLL_DELEGATION_WRITES": "app-password"}})
+	commons := community(t, inst.network)
+	member := inst.network.NewAccount(t, 1)
+	server, err := inst.network.SignInWithPassword(t.Context(), member)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made struct{ Password string }
+	if err := server.Call(t.Context(), "com.atproto.server.createAppPassword", map[string]string{"name": "atoll"}, &made); err != nil {
+		t.Fatal(err)
+	}
+	inst.known["app password"] = made.Password
+	b := inst.browser()
+	b.signIn(member)
+	give := func(password string) answer {
+		form := formOf(t, b.get("/account/delegation"), "/account/delegation/password", nil)
+		form.Set("password", password)
+		return b.post("/account/delegation/password", form)
+	}
+	if a := give(member.Password); a.status != http.StatusBadRequest || !strings.Contains(a.body, "password of your account itself") {
+		t.Errorf("the account's own password: %d", a.status)
+	}
+	if a := give(made.Password); a.status != http.StatusSeeOther {
+		t.Fatalf("giving: %d %s", a.status, a.body)
+	}
+	if a := b.get("/account/delegation"); !strings.Contains(a.body, "Atoll writes for you by your app password.") {
+		t.Errorf("the page does not say so:\n%s", a.body)
+	}
+	post := func(title string) answer {
+		return b.do(http.MethodPost, "/xrpc/"+createMethod, strings.NewReader(`{"community":"`+commons.DID+`","title":"`+title+`"}`),
+			map[string]string{"Content-Type": "application/json", "Origin": inst.origin(), "Sec-Fetch-Site": "same-origin", "Atoll-Acting-DID": member.DID})
+	}
+	inst.restart() // its session is kept
+	if a := post("by password"); a.status != http.StatusOK {
+		t.Errorf("posting: %d %s", a.status, a.body)
+	}
+	if err := server.Call(t.Context(), "com.atproto.server.revokeAppPassword", map[string]string{"name": "atoll"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	form := formOf(t, b.get("/account/delegation"), "/account/delegation/password/remove", nil)
+	if a := b.post("/account/delegation/password/remove", form); a.status != http.StatusSeeOther {
+		t.Errorf("removing: %d %s", a.status, a.body)
+	}
+	if a := b.get("/account/delegation"); !strings.Contains(a.body, "You have given no app password.") {
+		t.Errorf("after removing:\n%s", a.body)
+	}
+	if a := post("by signing in"); a.status != http.StatusOK {
+		t.Errorf("posting without it: %d %s", a.status, a.body)
+	}
+}
