@@ -3,6 +3,7 @@ package pds
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -82,7 +83,13 @@ func (c *Client) CreateAccount(ctx context.Context, create CreateAccount) (*Sess
 // (com.atproto.server.activateAccount). Errors: *Error, ErrUnreachable,
 // ErrBadAnswer, and those of the Doer.
 func (c *Client) ActivateAccount(ctx context.Context) error {
-	return c.procedure(ctx, "com.atproto.server.activateAccount", struct{}{}, nil)
+	const method = syntax.NSID("com.atproto.server.activateAccount")
+	// The official server refuses any body, where others are sent one.
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.origin+"/xrpc/"+method.String(), nil)
+	if err != nil {
+		return fmt.Errorf("call %s at %s: %w", method, c.origin, err)
+	}
+	return c.call(req, method, nil)
 }
 
 // RepoStatus is what a server says about an account to everybody.

@@ -52,6 +52,15 @@ func (n *Network) SetUp(ctx context.Context, pds int, up bool) error {
 	return nil
 }
 
+// RequireInvites lets a PDS, by its index, make accounts with an invite code only, or for anybody (the beginning).
+// Only for a network of one's own ([Start]).
+func (n *Network) RequireInvites(ctx context.Context, pds int, required bool) error {
+	if err := n.control(ctx, fmt.Sprintf("/pds/%d", pds), map[string]any{"invites": required}); err != nil {
+		return fmt.Errorf("set PDS %d invites=%t: %w", pds, required, err)
+	}
+	return nil
+}
+
 func (n *Network) control(ctx context.Context, path string, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {

@@ -2,6 +2,7 @@
 //
 //   PUT /hosts     {"app.atoll-tests.net": "127.0.0.1:8080", "gone.atoll-tests.net": null}
 //   PUT /pds/0     {"up": false}
+//   PUT /pds/0     {"invites": true}
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { LOOPBACK } from './state.mjs'
@@ -31,7 +32,8 @@ async function act(req, { hosts, pdses }) {
     return true
   }
   if (kind === 'pds' && pdses[which]) {
-    await pdses[which].setUp(body.up)
+    if ('up' in body) await pdses[which].setUp(body.up)
+    if ('invites' in body) pdses[which].setInvites(body.invites)
     return true
   }
   return false

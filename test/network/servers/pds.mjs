@@ -24,7 +24,11 @@ export async function startPds({ state, hosts, plcUrl, number, port, name }) {
   if (name) hosts.set(name, listen)
   hosts.set(handleDomain, listen)
   const { publicUrl: url, did } = pds.ctx.cfg.service
-  return { url, did, listen, handleDomain, ...outages(pds.server, port), stop: () => pds.destroy() }
+  // Both answers to "may anybody make an account?" are configurations of real servers.
+  const setInvites = (required) => {
+    pds.ctx.cfg.invites.required = required
+  }
+  return { url, did, listen, handleDomain, ...outages(pds.server, port), setInvites, stop: () => pds.destroy() }
 }
 
 function settings({ state, plcUrl, number, port, name, handleDomain, dir }) {
