@@ -44,6 +44,7 @@ var edges = map[[2]string]string{
 	{"agent", "session"}:        "a member's writes go through their OAuth session",
 	{"feed", "index"}:           "what lists are made of, and what their items say",
 	{"ingest", "index"}:         "events are applied by the same function as writes",
+	{"record", "media"}:         "pictures in requests are checked before anything is stored",
 	{"community", "record"}:     "what communities and members decide is written by one way",
 	{"post", "community"}:       "a post names its community in every form that communities have",
 	{"post", "record"}:          "posts are written by the same way as everything",

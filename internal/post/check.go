@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
-	"github.com/rivo/uniseg"
 
 	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/record"
 )
 
 // Limits of the lexicons, by field.
@@ -36,13 +34,10 @@ func (d draft) checkPost() error {
 	if strings.TrimSpace(d.title) == "" && strings.TrimSpace(d.content) == "" && isAbsent(d.embed) {
 		return fault.New(fault.Invalid, "A post needs a title, a text, or something embedded.").WithCode("ContentEmpty")
 	}
-	if err := checkText("title", d.title, titleGraphemes, titleBytes); err != nil {
+	if err := record.CheckLine("title", d.title, titleGraphemes, titleBytes); err != nil {
 		return err
 	}
-	if strings.ContainsAny(d.title, "\n\r\t") {
-		return invalid(nil, "The title must be a single line.")
-	}
-	if err := checkText("text", d.content, contentGraphemes, contentBytes); err != nil {
+	if err := record.CheckText("text", d.content, contentGraphemes, contentBytes); err != nil {
 		return err
 	}
 	if len(d.tags) > maxTags {
@@ -52,7 +47,7 @@ func (d draft) checkPost() error {
 		if strings.TrimSpace(tag) == "" {
 			return invalid(nil, "A tag is empty.")
 		}
-		if err := checkText("tag", tag, tagGraphemes, tagBytes); err != nil {
+		if err := record.CheckText("tag", tag, tagGraphemes, tagBytes); err != nil {
 			return err
 		}
 	}
@@ -64,7 +59,7 @@ func (d draft) checkComment() error {
 	if strings.TrimSpace(d.content) == "" && isAbsent(d.embed) {
 		return fault.New(fault.Invalid, "A comment needs a text.").WithCode("ContentEmpty")
 	}
-	if err := checkText("text", d.content, commentGraphemes, commentBytes); err != nil {
+	if err := record.CheckText("text", d.content, commentGraphemes, commentBytes); err != nil {
 		return err
 	}
 	return d.checkCommon(inComment)
@@ -86,21 +81,6 @@ func (d draft) checkCommon(in place) error {
 	return checkEmbed(d.embed, in)
 }
 
-// checkText counts bytes first: counting graphemes of a megabyte is work.
-func checkText(field, text string, graphemes, size int) error {
-	if len(text) > size || uniseg.GraphemeClusterCount(text) > graphemes {
-		return fault.New(fault.Invalid, fmt.Sprintf("The %s is too long: at most %d characters, %d bytes.", field, graphemes, size)).
-			WithCode("ContentTooLong")
-	}
-	if !utf8.ValidString(text) || strings.ContainsFunc(text, isControl) {
-		return invalid(nil, fmt.Sprintf("The %s has characters that cannot be shown.", field))
-	}
-	return nil
-}
-
-// isControl accepts the ends of lines and tabs.
-func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }
-
 // WebAddress accepts absolute http and https addresses with a host and without
 // a user name, which would dress one host up as another.
 func WebAddress(raw string) (string, bool) {
@@ -119,26 +99,26 @@ func isAbsent(raw json.RawMessage) bool {
 // fields is the record as JSON, of the type and with the fields given, without
 // its time, which follows from its key.
 func (d draft) fields(collection syntax.NSID, more map[string]any) ([]byte, error) {
-	record := map[string]any{"$type": collection}
+	what := map[string]any{"$type": collection}
 	for name, value := range more {
-		record[name] = value
+		what[name] = value
 	}
 	for name, text := range map[string]string{"title": strings.TrimSpace(d.title), "content": d.content} {
 		if text != "" {
-			record[name] = text
+			what[name] = text
 		}
 	}
 	for name, raw := range map[string]json.RawMessage{"facets": d.facets, "embed": d.embed, "labels": d.labels} {
 		if !isAbsent(raw) {
-			record[name] = raw
+			what[name] = raw
 		}
 	}
 	for name, list := range map[string][]string{"langs": d.langs, "tags": d.tags} {
 		if len(list) > 0 {
-			record[name] = list
+			what[name] = list
 		}
 	}
-	fields, err := json.Marshal(record) // map keys are sorted: the same request gives the same bytes
+	fields, err := json.Marshal(what) // map keys are sorted: the same request gives the same bytes
 	if err != nil {
 		return nil, invalid(err, "Facets, embed or labels are not JSON.")
 	}

@@ -14,21 +14,11 @@ import (
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/record"
 )
 
-// Change is a field of a request that keeps what is not sent. JSON null, or an
-// empty value, takes away what was there.
-type Change[T any] struct {
-	Sent  bool
-	Null  bool // sent as null, which is also an empty Value
-	Value T
-}
-
-// UnmarshalJSON notes that the field was there.
-func (c *Change[T]) UnmarshalJSON(raw []byte) error {
-	c.Sent, c.Null = true, string(raw) == "null"
-	return json.Unmarshal(raw, &c.Value)
-}
+// Change is a field of a request that keeps what is not sent.
+type Change[T any] = record.Change[T]
 
 // UpdateInput is what is to become of a post; limits are those of CreateInput.
 // Facets belong to the text: where another text is sent without any, the old

@@ -46,15 +46,10 @@ type Config struct {
 
 // Service writes for members. It is safe for concurrent use.
 type Service struct {
-	cfg Config
-	log *slog.Logger
-	// painters bounds how many pictures are checked at once.
-	painters chan struct{}
+	cfg    Config
+	log    *slog.Logger
+	studio *record.Studio
 }
-
-// maxPainters is how many pictures may be checked at once: it takes memory, and
-// a processor.
-const maxPainters = 4
 
 // New checks cfg. It does no I/O.
 func New(cfg Config) (*Service, error) {
@@ -64,7 +59,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{cfg: cfg, log: cfg.Logger.With("component", "post"), painters: make(chan struct{}, maxPainters)}, nil
+	return &Service{cfg: cfg, log: cfg.Logger.With("component", "post"), studio: record.NewStudio()}, nil
 }
 
 // CreateInput is a post to be. Limits are those of the lexicon

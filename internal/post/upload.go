@@ -6,7 +6,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atdata"
 
 	"github.com/atoll-social/atoll/internal/agent"
-	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/media"
 )
 
@@ -20,23 +19,12 @@ type Uploaded struct {
 // stores it at the actor's own server, which keeps it for a while until a record
 // refers to it. Errors: those of media.Check and agent.Upload.
 func (s *Service) UploadImage(ctx context.Context, actor agent.Actor, file []byte) (Uploaded, error) {
-	picture, err := s.look(ctx, func() (media.Image, error) { return media.Check(media.Embed, file) })
+	picture, err := s.studio.Look(ctx, func() (media.Image, error) { return media.Check(media.Embed, file) })
 	if err != nil {
 		return Uploaded{}, err
 	}
 	blob, err := s.store(ctx, actor, picture)
 	return Uploaded{Blob: blob, Width: picture.Width, Height: picture.Height}, err
-}
-
-// look checks a picture when there is a painter free.
-func (s *Service) look(ctx context.Context, check func() (media.Image, error)) (media.Image, error) {
-	select {
-	case s.painters <- struct{}{}:
-	case <-ctx.Done():
-		return media.Image{}, fault.Wrap(fault.Unavailable, ctx.Err(), "Too many pictures are coming in. Please try again in a moment.")
-	}
-	defer func() { <-s.painters }()
-	return check()
 }
 
 // store has the actor's server keep a picture.

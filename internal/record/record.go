@@ -29,6 +29,7 @@ type Agent interface {
 	Create(ctx context.Context, actor agent.Actor, w agent.Write) (agent.Done, error)
 	Put(ctx context.Context, actor agent.Actor, p agent.Put) (agent.Done, error)
 	Delete(ctx context.Context, actor agent.Actor, d agent.Delete) (agent.Removed, error)
+	Read(ctx context.Context, did syntax.DID, collection syntax.NSID, rkey syntax.RecordKey) (agent.Read, error)
 }
 
 // Config is what a Writer needs.
@@ -45,8 +46,9 @@ type Config struct {
 
 // Writer writes records. It is safe for concurrent use.
 type Writer struct {
-	cfg Config
-	log *slog.Logger
+	cfg   Config
+	log   *slog.Logger
+	turns turns
 }
 
 // New checks cfg. It does no I/O.
