@@ -12,7 +12,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/oauth/client"
@@ -65,8 +64,8 @@ type Outcome struct {
 // and nothing is stored.
 func (s *Service) Callback(ctx context.Context, in Callback) (Outcome, error) {
 	out := Outcome{ReturnTo: "/"}
-	if wait, ok := s.callbacks.Allow(in.Addr); !ok {
-		return out, httpserver.Limited(wait)
+	if err := s.callbacks.Spend(in.Addr); err != nil {
+		return out, err
 	}
 	// Once the code is sent, the client goes on without this context; what
 	// comes of it too late for the browser to hear of is not saved, but revoked.

@@ -130,8 +130,8 @@ func (h *HandOffs) Initiate(ctx context.Context, in Initiate) (Initiated, error)
 	if in.LoopbackPort != 0 && (in.LoopbackPort < 1024 || in.LoopbackPort > 65535) {
 		return Initiated{}, fault.New(fault.Invalid, "The loopback port must be from 1024 to 65535, or 0 for none.")
 	}
-	if wait, ok := h.begins.Allow(in.Addr); !ok {
-		return Initiated{}, httpserver.Limited(wait)
+	if err := h.begins.Spend(in.Addr); err != nil {
+		return Initiated{}, err
 	}
 	out := Initiated{ID: rand.Text(), Secret: newAppSecret(), ExpiresAt: h.now().Add(HandOffLife)}
 	out.Code, out.URL = codeOf(out.Secret, out.ID), h.cfg.Origin+AppPath(out.ID)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/atoll-social/atoll/internal/fault"
@@ -286,6 +287,35 @@ func TestCallbackAndWaiterInDifferentProcesses(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// Who waits hears something every 20 seconds, so that no proxy takes the
+// connection for dead; news come at once.
+func TestWaitersHearSomethingEvery20Seconds(t *testing.T) {
+	t.Parallel()
+	i := newInstance(t, storetest.New(t, store.SQLite))
+	synctest.Test(t, func(t *testing.T) {
+		d := i.desk(wide, 0)
+		a := d.app("alice.example")
+		ctx, hangUp := context.WithCancel(t.Context())
+		w := a.await(ctx, d)
+		<-w.stage
+		for beat := range 3 {
+			began := time.Now()
+			if s := <-w.stage; s.Opened || s.CodeWanted || s.Code != a.Code || time.Since(began) != 20*time.Second {
+				t.Errorf("beat %d: %+v after %v, want the same as before after 20 s", beat, s, time.Since(began))
+			}
+		}
+		time.Sleep(7 * time.Second)
+		began := time.Now()
+		d.must(d.handOffs.Cancel(t.Context(), a.collector()))
+		c := <-w.result
+		ended(t, "the wait", c.err, login.StateCancelled)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the end was heard of after %v, want at once", took)
+		}
+		hangUp()
 	})
 }
 

@@ -13,7 +13,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/session"
 )
@@ -46,8 +45,8 @@ func (s *Service) StartAppRedirect(ctx context.Context, in AppRedirect) (Started
 	if _, err := identity.ParseInput(in.Identifier); err != nil {
 		return Started{}, explain(err)
 	}
-	if wait, ok := h.begins.Allow(in.Addr); !ok {
-		return Started{}, httpserver.Limited(wait)
+	if err := h.begins.Spend(in.Addr); err != nil {
+		return Started{}, err
 	}
 	id := rand.Text()
 	err := h.insert(ctx, handOff{id: id, state: stateInitiated, identifier: in.Identifier, name: in.RedirectURI,

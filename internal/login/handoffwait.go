@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/internal/store"
@@ -114,8 +113,8 @@ func (h *HandOffs) authorize(ctx context.Context, c Collector) (handOff, error) 
 	if err != nil && !errors.Is(err, errNoHandOff) {
 		return handOff{}, err
 	}
-	if wait, ok := h.guesses.Allow(c.Addr); !ok {
-		return handOff{}, httpserver.Limited(wait)
+	if err := h.guesses.Spend(c.Addr); err != nil {
+		return handOff{}, err
 	}
 	return handOff{}, errNoHandOff
 }
@@ -184,8 +183,8 @@ func (h *HandOffs) Confirm(ctx context.Context, c Collector, proof string) error
 		return err
 	}
 	if !holds(r.proofHash, proof) {
-		if wait, ok := h.guesses.Allow(c.Addr); !ok {
-			return httpserver.Limited(wait)
+		if err := h.guesses.Spend(c.Addr); err != nil {
+			return err
 		}
 		return errNoHandOff
 	}

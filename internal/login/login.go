@@ -138,8 +138,8 @@ func (s *Service) begin(ctx context.Context, input identity.Input, own appState,
 // bind starts an attempt that is bound to the browser with these cookies.
 func (s *Service) bind(ctx context.Context, own appState, addr netip.Addr, sent []*http.Cookie,
 	start func(ctx context.Context, state []byte) (*client.Started, error)) (Started, error) {
-	if wait, ok := s.starts.Allow(addr); !ok {
-		return Started{}, httpserver.Limited(wait)
+	if err := s.starts.Spend(addr); err != nil {
+		return Started{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/login"
@@ -102,7 +101,9 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, req
 	w.Header().Set("Cache-Control", "no-store")
 	p := page{Path: r.URL.Path, Back: "/", Quiet: true}
 	if request.CodeWanted {
-		formsLeadTo(w.Header(), request.LoopbackPort)
+		if port := request.LoopbackPort; port != 0 { // the app on the browser's own machine
+			httpserver.FormsLeadElsewhere(w.Header(), "http://127.0.0.1:"+strconv.Itoa(port))
+		}
 		p.Title, p.Data = "Sign an app in?", s.newAppPage(request, wrong)
 		return s.pages.write(w, status, "app_approve", p)
 	}
@@ -112,15 +113,6 @@ func (s *Server) showApp(w http.ResponseWriter, r *http.Request, status int, req
 	}
 	p.Title, p.Data = data.Heading, data
 	return s.pages.write(w, status, "app_end", p)
-}
-
-// formsLeadTo lets a form of the page end at the app on the browser's own
-// machine: browsers judge redirects of forms too (CSP level 3, section 6.4.1).
-func formsLeadTo(h http.Header, port int) {
-	const policy, own = "Content-Security-Policy", "; form-action 'self'"
-	if port != 0 {
-		h.Set(policy, strings.TrimSuffix(h.Get(policy), own)+own+" http://127.0.0.1:"+strconv.Itoa(port))
-	}
 }
 
 func (s *Server) newAppPage(request login.AppRequest, wrong string) appPage {
