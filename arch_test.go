@@ -54,7 +54,7 @@ var edges = map[[2]string]string{
 	{"cli", "config"}:           "arguments and environment become settings",
 	{"cli", "daemon"}:           "serve",
 	{"cli", "admin"}:            "every other command of the operator",
-	{"cli", "appclient"}:        "login, whoami and logout, over the API",
+	{"cli", "appclient"}:        "login, whoami, apps and logout, over the API",
 	{"cli", "doctor"}:           "atoll doctor",
 	{"daemon", "doctor"}:        "the check of what is published, shortly after start",
 }

@@ -170,16 +170,34 @@ func Sessions(ctx context.Context, file File) ([]*authv1.SessionInfo, error) {
 // Logout ends the session at the server and removes the file. One that is over
 // already is removed as well; while the server cannot be reached, it stays.
 func Logout(ctx context.Context, file File) error {
-	err := file.use(ctx, func(c *Client, token string) error {
-		req := connect.NewRequest(&authv1.RevokeSessionRequest{})
-		req.Header().Set("Authorization", "Bearer "+token)
-		_, err := c.auth.RevokeSession(ctx, req)
-		return over(err)
-	})
+	err := revoke(ctx, file, "")
 	if err != nil && !errors.Is(err, errOver) {
 		return err
 	}
 	return file.remove()
+}
+
+// Revoke ends an app session of whoever is signed in, as Sessions lists them. The
+// one that is kept in the file is logged out.
+func Revoke(ctx context.Context, file File, id string) error {
+	k, err := file.read()
+	if err != nil {
+		return err
+	}
+	if id == k.SessionID {
+		return Logout(ctx, file)
+	}
+	return revoke(ctx, file, id)
+}
+
+// revoke ends a session at the server; "" is the one whose token is shown.
+func revoke(ctx context.Context, file File, id string) error {
+	return file.use(ctx, func(c *Client, token string) error {
+		req := connect.NewRequest(&authv1.RevokeSessionRequest{SessionId: id})
+		req.Header().Set("Authorization", "Bearer "+token)
+		_, err := c.auth.RevokeSession(ctx, req)
+		return over(err)
+	})
 }
 
 // over makes one error of all that say that the token is no good any more.

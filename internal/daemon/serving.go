@@ -59,7 +59,7 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 		return nil, err
 	}
 	pages, err := web.New(web.Config{
-		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Apps: m.login, InstanceKeys: m.apps.keys.PublicJWKS, Posts: c.posts, Standings: c.agents, Passwords: c.passwords, Writes: writes, Client: m.client,
+		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Apps: m.login, AppSessions: m.apps.sessions, InstanceKeys: m.apps.keys.PublicJWKS, Posts: c.posts, Standings: c.agents, Passwords: c.passwords, Writes: writes, Client: m.client,
 		Index: c.index, Feeds: c.feeds, Origin: i.origin, Origins: origins, Document: document,
 		Listening: len(d.settings.Sources) > 0, Now: d.cfg.Now,
 	})

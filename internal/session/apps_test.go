@@ -278,6 +278,45 @@ func TestAppSessionsEndWithTheirOAuthSession(t *testing.T) {
 	})
 }
 
+// N6, S23: signing out everywhere ends the apps of that member, also those that
+// are about to be collected, and nobody else's.
+func TestSigningOutEverywhereEndsApps(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		f := newFixture(t, db)
+		apps, _ := f.apps()
+		hers, his := f.appGrant(apps, alice), f.appGrant(apps, bob)
+		waiting, _ := f.appSignIn(apps, alice)
+		token, _ := f.signIn(keyring.Secret{}, alice)
+		if _, err := f.SignOut(t.Context(), token, alice); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := apps.Authenticate(t.Context(), hers.Access.Reveal()); err != nil {
+			t.Errorf("the app after signing out of one browser = %v, want it signed in", err)
+		}
+		token, _ = f.signIn(keyring.Secret{}, alice)
+		if _, err := f.SignOutEverywhere(t.Context(), token, alice); err != nil {
+			t.Fatal(err)
+		}
+		var again *session.SignInAgainError
+		if _, err := apps.Authenticate(t.Context(), hers.Access.Reveal()); !errors.As(err, &again) || again.Reason != session.ReasonSignedOut {
+			t.Errorf("Authenticate afterwards = %v, want SignInAgainError", err)
+		}
+		if _, err := apps.Refresh(t.Context(), hers.Refresh); !errors.As(err, &again) {
+			t.Errorf("Refresh afterwards = %v, want SignInAgainError", err)
+		}
+		if grant, err := apps.Collect(t.Context(), waiting, session.NewAppSecret()); !errors.As(err, &again) {
+			t.Errorf("Collect afterwards = %v, %v, want SignInAgainError", grant.SessionID, err)
+		}
+		if left, err := apps.List(t.Context(), alice); err != nil || len(left) != 0 {
+			t.Errorf("her apps afterwards: %v, %v; want none", left, err)
+		}
+		if _, err := apps.Authenticate(t.Context(), his.Access.Reveal()); err != nil {
+			t.Errorf("the app of somebody else = %v", err)
+		}
+	})
+}
+
 // S43: what nobody collects or renews goes, and its OAuth session with it.
 func TestAppSessionsAreSwept(t *testing.T) {
 	t.Parallel()

@@ -13,7 +13,7 @@ import (
 // account is meant; backs says where "do nothing" leads. By path.
 var (
 	verbs = map[string]string{
-		"/posts": "Post", "/oauth/upgrade": "Go on", "/oauth/logout": "Sign out", "/account/switch": "Go on", "/account/sign-out-device": "Sign out there",
+		"/posts": "Post", "/oauth/upgrade": "Go on", "/oauth/logout": "Sign out", "/account/switch": "Go on", "/account/sign-out-device": "Sign out there", "/account/sign-out-app": "Sign the app out",
 		"/account/sign-out-everywhere": "Sign out everywhere",
 		"/account/delegation/password": "Go on", "/account/delegation/password/remove": "Remove the app password",
 	}

@@ -1,7 +1,10 @@
 package web
 
 import (
+	"context"
 	"net/http"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/session"
@@ -44,6 +47,34 @@ func (s *Server) accountShow(w http.ResponseWriter, r *http.Request) error {
 	for _, a := range v.device.Accounts {
 		data.Accounts = append(data.Accounts, accountItem{person: personOf(a), Active: a.DID == account.DID, Ended: !a.Live})
 	}
+	if data.Apps, err = s.appItems(r.Context(), account.DID); err != nil {
+		return err
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	return s.show(w, r, v, http.StatusOK, "account_show", "Your account", data)
+}
+
+// AppSessions are the apps that members have signed in. It is session.Apps.
+type AppSessions interface {
+	List(ctx context.Context, did syntax.DID) ([]session.AppInfo, error)
+	Revoke(ctx context.Context, did syntax.DID, id string) error
+}
+
+// appItems are the apps that a member has signed in, newest first.
+func (s *Server) appItems(ctx context.Context, did syntax.DID) ([]appItem, error) {
+	if s.cfg.AppSessions == nil {
+		return nil, nil
+	}
+	apps, err := s.cfg.AppSessions.List(ctx, did)
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	var items []appItem
+	for _, a := range apps {
+		items = append(items, appItem{
+			ID: a.ID, Name: a.Name, Place: a.Origin, SignedIn: momentOf(a.CreatedAt, now), Used: momentOf(a.UsedAt, now),
+		})
+	}
+	return items, nil
 }

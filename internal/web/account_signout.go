@@ -74,8 +74,36 @@ func (s *Server) accountSignOutDevice(w http.ResponseWriter, r *http.Request) er
 	return nil
 }
 
+// errAppGone is for an app that is no longer in the list.
+var errAppGone = fault.Wrap(fault.NotFound, session.ErrNoApp,
+	"That app is not signed in any more. Your account page has the apps as they are now.")
+
+// accountSignOutApp answers POST /account/sign-out-app: one app of this account.
+func (s *Server) accountSignOutApp(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(w, r, smallForm)
+	if err != nil {
+		return err
+	}
+	_, account, err := s.leaver(w, r, form)
+	if err != nil {
+		return err
+	}
+	if s.cfg.AppSessions == nil {
+		return errAppGone
+	}
+	err = s.cfg.AppSessions.Revoke(r.Context(), account.DID, form.Get("app"))
+	if errors.Is(err, session.ErrNoApp) {
+		return errAppGone
+	}
+	if err != nil {
+		return err
+	}
+	redirect(w, r, "/account")
+	return nil
+}
+
 // accountSignOutEverywhere answers POST /account/sign-out-everywhere: this
-// account, on every device.
+// account, on every device and in every app.
 func (s *Server) accountSignOutEverywhere(w http.ResponseWriter, r *http.Request) error {
 	form, err := readForm(w, r, smallForm)
 	if err != nil {

@@ -1,9 +1,12 @@
 package web
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -25,6 +28,54 @@ func TestAccountPageShowsWhatIsKept(t *testing.T) {
 		t.Errorf("account page: Cache-Control %q, want no-store", got)
 	}
 	s.browser(t).get("/account").leads("/sign-in?return_to=%2Faccount")
+}
+
+// fakeAppSessions stands in for session.Apps.
+type fakeAppSessions struct {
+	all     []session.AppInfo
+	whose   []syntax.DID
+	revoked []string
+}
+
+func (f *fakeAppSessions) List(_ context.Context, did syntax.DID) ([]session.AppInfo, error) {
+	f.whose = append(f.whose, did)
+	return f.all, nil
+}
+
+func (f *fakeAppSessions) Revoke(_ context.Context, did syntax.DID, id string) error {
+	if did.String() != alice.DID || id != "a1" {
+		return fmt.Errorf("revoke: %w", session.ErrNoApp)
+	}
+	f.revoked = append(f.revoked, id)
+	return nil
+}
+
+// N6: a member sees the apps that they have signed in, and ends one.
+func TestAppsOnTheAccountPage(t *testing.T) {
+	t.Parallel()
+	f := &fakeAppSessions{}
+	s := newSite(t, func(cfg *Config) { cfg.AppSessions = f })
+	b := s.member(t, alice)
+	b.get("/account").is(200).lacks("Apps that you have signed in")
+	f.all = []session.AppInfo{{ID: "a1", Name: "Reader <b>", Origin: "198.51.100.0/24", CreatedAt: sampleNow.Add(-3 * time.Hour), UsedAt: sampleNow}}
+	b.get("/account").is(200, "Apps that you have signed in", "Reader &lt;b&gt;", "unverified", "3 hours ago", "around 198.51.100.0/24",
+		`action="/account/sign-out-app"`, `name="app" value="a1"`)
+	if f.whose[0].String() != alice.DID {
+		t.Errorf("listed the apps of %s", f.whose[0])
+	}
+	b.post("/account/sign-out-app", "acting", alice.DID, "app", "a2").is(404, "not signed in any more")
+	b.post("/account/sign-out-app", "acting", alice.DID, "app", "a1").leads("/account")
+	foreign := b.form("/account/sign-out-app", "acting", alice.DID, "app", "a1")
+	foreign.Header.Set("Origin", "https://evil.example")
+	foreign.Header.Set("Sec-Fetch-Site", "cross-site")
+	b.send(foreign).is(403)
+	both := s.member(t, alice, bob) // bob is active
+	both.post("/account/sign-out-app", "acting", alice.DID, "app", "a1").is(409, "Sign the app out as @alice.one.test")
+	both.post("/account/sign-out-app", "acting", bob.DID, "app", "a1").is(404)
+	s.browser(t).post("/account/sign-out-app", "acting", alice.DID, "app", "a1").is(401)
+	if len(f.revoked) != 1 {
+		t.Errorf("%d apps were signed out, want one", len(f.revoked))
+	}
 }
 
 // S40: whoever wonders why nothing can be written is told.

@@ -122,6 +122,10 @@ func sampleAccount() accountPage {
 			{ID: "d1", Name: "Firefox on Linux", Here: true, SignedIn: sampleMoment(26 * time.Hour), Used: sampleMoment(0)},
 			{ID: "d2", Name: "Safari on iPhone", Place: "192.0.2.0/24", Ended: true, SignedIn: sampleMoment(70 * 24 * time.Hour), Used: sampleMoment(49 * time.Hour)},
 		},
+		Apps: []appItem{
+			{ID: "a1", Name: `Reader <b>"1"</b>`, Place: "198.51.100.0/24", SignedIn: sampleMoment(49 * time.Hour), Used: sampleMoment(time.Hour)},
+			{ID: "a2", Name: "atoll on the command line", SignedIn: sampleMoment(26 * time.Hour), Used: sampleMoment(0)},
+		},
 		Accounts: []accountItem{{person: alice, Active: true}, {person: bob}, {person: wordy}},
 	}
 }

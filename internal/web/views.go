@@ -56,6 +56,7 @@ type accountPage struct {
 	Permissions []string // in words
 	Scopes      []string // as granted
 	Devices     []deviceItem
+	Apps        []appItem
 	Accounts    []accountItem
 }
 
@@ -66,6 +67,15 @@ type deviceItem struct {
 	Place    string // coarse address of the sign-in; may be empty
 	Here     bool
 	Ended    bool // the session is over; signing in again revives it
+	SignedIn moment
+	Used     moment
+}
+
+// appItem is one app that the member has signed in.
+type appItem struct {
+	ID       string
+	Name     string // what it calls itself
+	Place    string // coarse address of the app; may be empty
 	SignedIn moment
 	Used     moment
 }

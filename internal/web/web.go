@@ -23,8 +23,11 @@ type Config struct {
 	Sessions *session.Manager
 	Cookies  session.Cookies
 	SignIn   SignIn
-	// Apps signs apps in; nil: there are none here.
-	Apps  Apps
+	// Apps signs apps in, and AppSessions are those that are; nil: there are none
+	// here.
+	Apps        Apps
+	AppSessions AppSessions
+
 	Posts Posts
 	Index *index.Index
 	Feeds *feed.Feeds
@@ -113,6 +116,7 @@ func (s *Server) Mount(mux *http.ServeMux) {
 		"GET /account":                      s.accountShow,
 		"POST /account/switch":              s.accountSwitch,
 		"POST /account/sign-out-device":     s.accountSignOutDevice,
+		"POST /account/sign-out-app":        s.accountSignOutApp,
 		"POST /account/sign-out-everywhere": s.accountSignOutEverywhere,
 		"POST /oauth/logout":                s.accountSignOut,
 
