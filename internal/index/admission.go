@@ -261,13 +261,18 @@ func (x *Index) WantedPosts(ctx context.Context, limit int) ([]Wanted, error) {
 	return out, err
 }
 
-// PostponePost puts off a post that could not be fetched.
+// PostponePost puts off a post that could not be fetched. With no wait it is
+// not asked for any more, until a community accepts it again.
 func (x *Index) PostponePost(ctx context.Context, w Wanted, wait time.Duration) error {
+	var due any
+	if wait > 0 {
+		due = store.Micros(x.now().Add(wait))
+	}
 	return x.db.Tx(ctx, func(tx *store.Tx) error {
 		_, err := tx.ExecContext(ctx, `
-			UPDATE post SET fetch_due = $1, fetch_attempts = fetch_attempts + 1
+			UPDATE post SET fetch_due = CAST($1 AS BIGINT), fetch_attempts = fetch_attempts + 1
 			WHERE fetch_due IS NOT NULL AND rkey = $2 AND author_id = (SELECT id FROM account WHERE did = $3)`,
-			store.Micros(x.now().Add(wait)), w.RKey, w.Author)
+			due, w.RKey, w.Author)
 		return err
 	})
 }

@@ -37,7 +37,8 @@ type host struct {
 	misbehave func(conn *websocket.Conn, cursor string) bool
 	statuses  map[string]string // answers of getRepoStatus
 	world     *world            // what getRepo gives out
-	gets      int               // of repositories
+	gets      int               // of repositories and records
+	forge     func(car []byte) []byte
 	lists     []string          // queries of listRepos and listReposByCollection
 	plain     bool              // only listRepos is offered
 }
@@ -70,6 +71,7 @@ func newHost(t testing.TB) *host {
 		_ = json.NewEncoder(w).Encode(answer)
 	})
 	mux.HandleFunc("GET /xrpc/com.atproto.sync.getRepo", h.getRepo)
+	mux.HandleFunc("GET /xrpc/com.atproto.sync.getRecord", h.getRecord)
 	mux.HandleFunc("GET /xrpc/com.atproto.sync.listRepos", h.listRepos)
 	mux.HandleFunc("GET /xrpc/com.atproto.sync.listReposByCollection", func(w http.ResponseWriter, r *http.Request) {
 		if h.plain {
@@ -124,6 +126,25 @@ func (h *host) getRepo(w http.ResponseWriter, r *http.Request) {
 	var car []byte
 	if h.world != nil {
 		car = h.world.export(r.URL.Query().Get("did"))
+	}
+	if car == nil {
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `{"error":"RepoNotFound","message":"as the lexicon has it"}`)
+		return
+	}
+	w.Header().Set("Content-Type", "application/vnd.ipld.car")
+	_, _ = w.Write(car)
+}
+
+func (h *host) getRecord(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	h.mu.Lock()
+	h.gets++
+	forge := h.forge
+	h.mu.Unlock()
+	car := h.world.proof(q.Get("did"), q.Get("collection")+"/"+q.Get("rkey"))
+	if forge != nil {
+		car = forge(car)
 	}
 	if car == nil {
 		w.WriteHeader(http.StatusBadRequest)

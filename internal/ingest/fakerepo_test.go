@@ -166,6 +166,22 @@ func (w *world) export(did string) []byte {
 	return carOf(r.head, list...)
 }
 
+// proof is a CAR with the commit, the tree, and the record at a path, if any.
+func (w *world) proof(did, path string) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.repos[did]
+	if r == nil {
+		return nil
+	}
+	_, list := treeOf(r.records)
+	list = append(list, r.blocks[r.head])
+	if c, ok := r.records[path]; ok {
+		list = append(list, r.blocks[c])
+	}
+	return carOf(r.head, list...)
+}
+
 // holders lists the accounts that have records in a collection, or any.
 func (w *world) holders(collection string) []string {
 	w.mu.Lock()

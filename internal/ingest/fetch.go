@@ -257,26 +257,44 @@ type hostPlace struct {
 
 // enter waits for a place at a host.
 func (p *hostPlaces) enter(ctx context.Context, host string) (leave func(), err error) {
+	h := p.come(host)
+	select {
+	case h.free <- struct{}{}:
+		return func() { <-h.free; p.forget(host, h) }, nil
+	case <-ctx.Done():
+		p.forget(host, h)
+		return nil, ctx.Err()
+	}
+}
+
+// tryEnter takes a place at a host if there is one.
+func (p *hostPlaces) tryEnter(host string) (leave func(), ok bool) {
+	h := p.come(host)
+	select {
+	case h.free <- struct{}{}:
+		return func() { <-h.free; p.forget(host, h) }, true
+	default:
+		p.forget(host, h)
+		return nil, false
+	}
+}
+
+func (p *hostPlaces) come(host string) *hostPlace {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	h := p.hosts[host]
 	if h == nil {
 		h = &hostPlace{free: make(chan struct{}, p.size)}
 		p.hosts[host] = h
 	}
 	h.users++
-	p.mu.Unlock()
-	forget := func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if h.users--; h.users == 0 {
-			delete(p.hosts, host)
-		}
-	}
-	select {
-	case h.free <- struct{}{}:
-		return func() { <-h.free; forget() }, nil
-	case <-ctx.Done():
-		forget()
-		return nil, ctx.Err()
+	return h
+}
+
+func (p *hostPlaces) forget(host string, h *hostPlace) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h.users--; h.users == 0 {
+		delete(p.hosts, host)
 	}
 }

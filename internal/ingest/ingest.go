@@ -135,6 +135,7 @@ type Ingester struct {
 	lease   *lease
 	fetch   *fetcher
 	hosts   *hostChecker
+	posts   *postFetcher
 }
 
 // New checks cfg and registers metrics. It does no I/O and starts nothing.
@@ -171,6 +172,7 @@ func New(cfg Config) (*Ingester, error) {
 	in.lease = newLease(in)
 	in.fetch = newFetcher(in)
 	in.hosts = newHostChecker(in)
+	in.posts = newPostFetcher(in)
 	return in, nil
 }
 
@@ -232,6 +234,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 		wg.Go(func() { in.resolve.run(ctx) })
 		wg.Go(func() { in.fetch.run(ctx) })
 		wg.Go(func() { in.hosts.run(ctx) })
+		wg.Go(func() { in.posts.run(ctx) })
 		wg.Wait()
 	})
 	return nil

@@ -11,7 +11,7 @@ import (
 // metrics are the numbers an operator watches. Labels are sources, which the
 // configuration bounds, and reasons, of which there is a fixed list.
 type metrics struct {
-	events, dropped, records, reconnects, retries, dead, gaps, resolved, fetched *prometheus.CounterVec
+	events, dropped, records, reconnects, retries, dead, gaps, resolved, fetched, posts *prometheus.CounterVec
 
 	lag, connected *prometheus.GaugeVec
 }
@@ -33,11 +33,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		gaps:       counter("gaps_total", "Times that a host no longer had what came after the cursor.", "source"),
 		resolved:   counter("resolved_total", "Accounts that were asked for, by outcome.", "outcome"),
 		fetched:    counter("repositories_total", "Repositories that were fetched whole, by outcome.", "outcome"),
+		posts:      counter("posts_fetched_total", "Posts that were accepted before they were here and asked for, by outcome.", "outcome"),
 		lag:        gauge("lag_seconds", "Age of the event committed last, when it was committed.", "source"),
 		connected:  gauge("connected", "Whether the source is connected.", "source"),
 	}
 	all := []prometheus.Collector{m.events, m.dropped, m.records, m.reconnects, m.retries, m.dead, m.gaps,
-		m.resolved, m.fetched, m.lag, m.connected}
+		m.resolved, m.fetched, m.posts, m.lag, m.connected}
 	for _, c := range all {
 		if err := reg.Register(c); err != nil {
 			return nil, err

@@ -20,6 +20,12 @@ import (
 // startReal runs an Ingester over both official PDSes, with production parts.
 func startReal(t *testing.T, db *store.DB, n *network.Network) *rig {
 	t.Helper()
+	return startRealOf(t, db, n, n.PDS)
+}
+
+// startRealOf follows some of them.
+func startRealOf(t *testing.T, db *store.DB, n *network.Network, followed []network.PDS) *rig {
+	t.Helper()
 	guard, err := egress.New(egress.Config{Route: n.Route, Dev: true}) // the directory is on loopback
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +40,7 @@ func startReal(t *testing.T, db *store.DB, n *network.Network) *rig {
 		t.Fatal(err)
 	}
 	var sources []Source
-	for _, p := range n.PDS {
+	for _, p := range followed {
 		sources = append(sources, Source{Kind: Repos, URL: p.URL})
 	}
 	log, reg := &lockedBuffer{}, prometheus.NewRegistry()

@@ -177,21 +177,8 @@ func noEOF(err error) error {
 
 // readSnapshot verifies a repository's blocks.
 func (in *Ingester) readSnapshot(ctx context.Context, did syntax.DID, root digest, b blocks) (*snapshot, error) {
-	raw, ok := b.get(root)
-	if !ok {
-		return nil, fmt.Errorf("%w: it is missing", errHead)
-	}
-	h, err := parseHead(in.decode, raw)
+	h, err := in.fetchedHead(ctx, did, root, b)
 	if err != nil {
-		return nil, err
-	}
-	if h.did != did {
-		return nil, fmt.Errorf("%w: it is another account's", errHead)
-	}
-	if _, err := in.revision(h.rev.String()); err != nil {
-		return nil, err
-	}
-	if err := in.fetchedSignature(ctx, h); err != nil {
 		return nil, err
 	}
 	items, err := readTree(b, h.data)
@@ -214,6 +201,25 @@ func (in *Ingester) readSnapshot(ctx context.Context, did syntax.DID, root diges
 		s.records = append(s.records, record)
 	}
 	return s, nil
+}
+
+// fetchedHead finds the signed commit of did among blocks that were asked for.
+func (in *Ingester) fetchedHead(ctx context.Context, did syntax.DID, root digest, b blocks) (head, error) {
+	raw, ok := b.get(root)
+	if !ok {
+		return head{}, fmt.Errorf("%w: it is missing", errHead)
+	}
+	h, err := parseHead(in.decode, raw)
+	if err != nil {
+		return head{}, err
+	}
+	if h.did != did {
+		return head{}, fmt.Errorf("%w: it is another account's", errHead)
+	}
+	if _, err := in.revision(h.rev.String()); err != nil {
+		return head{}, err
+	}
+	return h, in.fetchedSignature(ctx, h)
 }
 
 // fetchedSignature checks a signature where there is time to ask for the key.
