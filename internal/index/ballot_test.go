@@ -240,9 +240,14 @@ func TestRemoveDeleted(t *testing.T) {
 			held  int
 			count [3]int64
 		}{{2 * time.Hour, 0, 4, [3]int64{1, 0, 1}}, {time.Minute, 1, 0, [3]int64{}}, {time.Minute, 0, 0, [3]int64{}}} {
-			n, err := x.RemoveDeleted(t.Context(), step.grace, 10)
-			if n != step.want || err != nil {
-				t.Errorf("after %v: removed %d, %v; want %d", step.grace, n, err, step.want)
+			list, err := x.Deleted(t.Context(), step.grace, 10)
+			if len(list) != step.want || err != nil {
+				t.Errorf("after %v: to be removed %v, %v; want %d", step.grace, list, err, step.want)
+			}
+			for _, did := range list {
+				if err := x.RemoveContent(t.Context(), did); err != nil {
+					t.Error(err)
+				}
 			}
 			held, err := x.Held(t.Context(), bob)
 			if len(held) != step.held || err != nil {

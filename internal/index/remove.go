@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -10,33 +11,17 @@ import (
 	"github.com/atoll-social/atoll/internal/store"
 )
 
-// RemoveDeleted removes what accounts have written that their hosts have called
-// deleted for longer than grace, at most limit accounts, and returns how many
-// they were. Until then it is only hidden. It may be repeated and interrupted
-// at any time.
-func (x *Index) RemoveDeleted(ctx context.Context, grace time.Duration, limit int) (int, error) {
-	all, err := x.deleted(ctx, store.Micros(x.now().Add(-grace)), limit)
-	if err != nil {
-		return 0, fmt.Errorf("list deleted accounts: %w", err)
-	}
-	for i, did := range all {
-		if err := x.removeAccount(ctx, did); err != nil {
-			return i, fmt.Errorf("remove %s: %w", did, err)
-		}
-	}
-	return len(all), nil
-}
-
-// deleted lists accounts that were deleted before a time and whose content is
-// still here.
-func (x *Index) deleted(ctx context.Context, before int64, limit int) (all []syntax.DID, err error) {
+// Deleted lists accounts that their hosts have called deleted for longer than
+// grace and whose content is still here, at most limit. Until it is removed it
+// is only hidden.
+func (x *Index) Deleted(ctx context.Context, grace time.Duration, limit int) (all []syntax.DID, err error) {
 	//nolint:sqlclosecheck // each closes the rows
 	rows, err := x.db.Read().QueryContext(ctx, `
 		SELECT did FROM account
 		WHERE NOT active AND status = 'deleted' AND status_at < $1 AND (removed_at IS NULL OR removed_at < status_at)
-		ORDER BY status_at LIMIT $2`, before, limit)
+		ORDER BY status_at LIMIT $2`, store.Micros(x.now().Add(-grace)), limit)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list deleted accounts: %w", err)
 	}
 	err = each(rows, func() error {
 		var did syntax.DID
@@ -44,29 +29,58 @@ func (x *Index) deleted(ctx context.Context, before int64, limit int) (all []syn
 		all = append(all, did)
 		return err
 	})
-	return all, err
+	if err != nil {
+		return nil, fmt.Errorf("list deleted accounts: %w", err)
+	}
+	return all, nil
 }
 
-// removeAccount deletes every record, as a commit of the repository at this
-// moment would have done. Should the account come back, its commits are later.
-func (x *Index) removeAccount(ctx context.Context, did syntax.DID) error {
+// removeOps is how many records are removed in one transaction: others wait
+// for it.
+const removeOps = 500
+
+// RemoveContent deletes every record of an account that is not active, as a
+// commit of the repository at this moment would have done. Should the account
+// come back, its commits are later. It may be interrupted and repeated at any
+// time, and stops when the account is active again.
+func (x *Index) RemoveContent(ctx context.Context, did syntax.DID) error {
 	held, err := x.Held(ctx, did)
 	if err != nil {
 		return err
 	}
-	ops := make([]Op, len(held))
-	for i, h := range held {
-		ops[i] = Op{Action: Delete, Collection: h.Collection, RKey: h.RKey}
-	}
 	last := syntax.NewTIDFromTime(x.now(), maxClock)
-	commit, _ := x.Prepare(did, last, ops)
-	return x.db.Tx(ctx, func(tx *store.Tx) error {
-		if _, err := x.Apply(ctx, tx, []Commit{commit}); err != nil {
-			return err
+	for part := range slices.Chunk(held, removeOps) {
+		ops := make([]Op, len(part))
+		for i, h := range part {
+			ops[i] = Op{Action: Delete, Collection: h.Collection, RKey: h.RKey}
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE account SET removed_at = $1 WHERE did = $2 AND NOT active`, store.Micros(x.now()), did)
+		commit, _ := x.Prepare(did, last, ops)
+		gone, err := x.removeSome(ctx, did, commit)
+		if err != nil {
+			return fmt.Errorf("remove the content of %s: %w", did, err)
+		}
+		if !gone {
+			return nil
+		}
+	}
+	return x.db.Tx(ctx, func(tx *store.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE account SET removed_at = $1 WHERE did = $2 AND NOT active`,
+			store.Micros(last.Time()), did)
 		return err
 	})
+}
+
+// removeSome applies deletes; gone is false when the account is active.
+func (x *Index) removeSome(ctx context.Context, did syntax.DID, commit Commit) (gone bool, err error) {
+	err = x.db.Tx(ctx, func(tx *store.Tx) error {
+		err := tx.QueryRowContext(ctx, `SELECT NOT active FROM account WHERE did = $1`, did).Scan(&gone)
+		if err != nil || !gone {
+			return err
+		}
+		_, err = x.Apply(ctx, tx, []Commit{commit})
+		return err
+	})
+	return gone, err
 }
 
 // maxClock is the greatest clock identifier of a TID: later than every commit

@@ -208,6 +208,10 @@ func (s *source) flat(ctx context.Context, u *unit, c *flatCommit, r *repo) {
 	if rev <= r.base {
 		return
 	}
+	if rev <= r.pruned {
+		u.step = r.tooLate(u.did).step
+		return
+	}
 	op, drop := c.operation()
 	if drop != nil {
 		s.drop(ctx, u.did.String(), *drop)

@@ -141,7 +141,7 @@ type Retried string
 // What Retry answers.
 const (
 	RetryApplied    Retried = "applied"
-	RetrySuperseded Retried = "superseded" // the repository was fetched whole since
+	RetrySuperseded Retried = "superseded" // the repository was fetched whole since, or will be
 	RetryRefused    Retried = "refused"    // again, and kept
 	RetryAbsent     Retried = "absent"     // there is no such letter (any more)
 )
@@ -180,8 +180,12 @@ func (in *Ingester) retry(ctx context.Context, tx *store.Tx, id int64) (Retried,
 	if err != nil {
 		return "", err
 	}
-	if len(u.ops) > 0 && int64(u.rev.Integer()) <= repos[u.did].base {
+	switch r, rev := repos[u.did], int64(u.rev.Integer()); {
+	case len(u.ops) == 0:
+	case rev <= r.base:
 		return RetrySuperseded, nil
+	case rev <= r.pruned: // what became of the record since is forgotten
+		return RetrySuperseded, in.want(ctx, tx, u.did, true)
 	}
 	commit, _ := in.cfg.Index.Prepare(u.did, u.rev, u.ops)
 	u.commit = commit

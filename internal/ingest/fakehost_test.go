@@ -39,8 +39,8 @@ type host struct {
 	world     *world            // what getRepo gives out
 	gets      int               // of repositories and records
 	forge     func(car []byte) []byte
-	lists     []string          // queries of listRepos and listReposByCollection
-	plain     bool              // only listRepos is offered
+	lists     []string // queries of listRepos and listReposByCollection
+	plain     bool     // only listRepos is offered
 }
 
 type sent struct {

@@ -178,7 +178,7 @@ func (f *fetcher) rebuild(ctx context.Context, did syntax.DID) error {
 	if err != nil {
 		return err
 	}
-	if int64(s.rev.Integer()) < repos[did].broken {
+	if int64(s.rev.Integer()) < max(repos[did].broken, repos[did].pruned) {
 		return errBehind
 	}
 	d, err := f.in.compare(ctx, s)

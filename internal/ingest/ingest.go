@@ -50,8 +50,9 @@ type Config struct {
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
 	// Now is the clock of stored times; nil means time.Now.
-	Now    func() time.Time
-	Limits Limits
+	Now       func() time.Time
+	Limits    Limits
+	Retention Retention
 }
 
 // Limits bound work and waiting. Zero fields take the defaults.
@@ -153,7 +154,7 @@ func New(cfg Config) (*Ingester, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	cfg.Limits = cfg.Limits.withDefaults()
+	cfg.Limits, cfg.Retention = cfg.Limits.withDefaults(), cfg.Retention.withDefaults()
 	cfg.Logger = cfg.Logger.With("component", "ingest")
 	mode, err := newDecMode()
 	if err != nil {
@@ -235,6 +236,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 		wg.Go(func() { in.fetch.run(ctx) })
 		wg.Go(func() { in.hosts.run(ctx) })
 		wg.Go(func() { in.posts.run(ctx) })
+		wg.Go(func() { tidier{in}.run(ctx) })
 		wg.Wait()
 	})
 	return nil

@@ -29,7 +29,9 @@ type repo struct {
 	rev          int64
 	data         *digest // nil until a commit has been verified
 	base, broken int64
-	wanted       bool
+	// pruned is up to where nothing holds late commits back any more.
+	pruned int64
+	wanted bool
 }
 
 // step is how an event changes what is known of a repository.
@@ -97,6 +99,9 @@ func (in *Ingester) judge(ctx context.Context, did syntax.DID, r *repo, c *commi
 	if rev <= r.base || rev == r.rev {
 		return verdict{} // it is here already
 	}
+	if rev <= r.pruned {
+		return r.tooLate(did)
+	}
 	if c.TooBig {
 		return in.leap(ctx, did, r, rev, func(b blocks) (head, error) {
 			at, err := c.Commit.digest()
@@ -118,6 +123,16 @@ func (in *Ingester) judge(ctx context.Context, did syntax.DID, r *repo, c *commi
 		s.broken, s.want = rev, wantGap
 	}
 	return verdict{apply: concerns, step: s}
+}
+
+// tooLate is what becomes of a commit whose records nothing would hold back. If
+// the repository was never here as a whole they may be news all the same, and
+// it is fetched.
+func (r *repo) tooLate(did syntax.DID) verdict {
+	if r.base > 0 {
+		return verdict{}
+	}
+	return verdict{step: &step{did: did, broken: r.broken, want: wantGap}}
 }
 
 // judgeSync decides about a #sync event.
@@ -186,7 +201,7 @@ func (in *Ingester) loadRepos(ctx context.Context, dids []syntax.DID) (map[synta
 	for part := range slices.Chunk(dids, store.MaxList) {
 		list, args := store.List(1, part)
 		rows, err := in.cfg.DB.Read().QueryContext(ctx,
-			`SELECT did, rev, data, base, broken, wanted FROM ingest_repo WHERE did IN `+list, args...)
+			`SELECT did, rev, data, base, broken, pruned, wanted FROM ingest_repo WHERE did IN `+list, args...)
 		if err != nil {
 			return nil, fmt.Errorf("read repositories: %w", err)
 		}
@@ -203,7 +218,7 @@ func scanRepos(rows *sql.Rows, into map[syntax.DID]*repo) error {
 		var did syntax.DID
 		var data []byte
 		r := repo{known: true}
-		if err := rows.Scan(&did, &r.rev, &data, &r.base, &r.broken, &r.wanted); err != nil {
+		if err := rows.Scan(&did, &r.rev, &data, &r.base, &r.broken, &r.pruned, &r.wanted); err != nil {
 			return err
 		}
 		if len(data) == len(digest{}) {

@@ -189,6 +189,13 @@ func (f *postFetcher) apply(ctx context.Context, w index.Wanted, car []byte) err
 	if err != nil {
 		return err
 	}
+	repos, err := f.in.loadRepos(ctx, []syntax.DID{w.Author})
+	if err != nil {
+		return err
+	}
+	if int64(rev.Integer()) < repos[w.Author].pruned {
+		return errBehind
+	}
 	op := index.Op{Action: index.Delete, Collection: index.PostCollection, RKey: w.RKey}
 	if record != nil {
 		op = f.in.snapshotOp(*record)
