@@ -40,6 +40,9 @@ type Config struct {
 	DB      *store.DB
 	Index   *index.Index
 	Sources []Source
+	// Dictionary is the zstd dictionary of Jetstream's first version, as its
+	// project publishes it. With it, such sources are asked to compress.
+	Dictionary []byte
 	// Stream carries WebSockets and must not limit time or size; Fetch carries
 	// small requests and must; Repos carries whole repositories and must limit
 	// time. All are guarded clients.
@@ -130,6 +133,7 @@ type Ingester struct {
 	log     *slog.Logger
 	metrics *metrics
 	decode  cbor.DecMode
+	unpack  func(frame []byte) ([]byte, error) // nil without a dictionary
 	sources []*source
 	resolve *resolver
 	keys    *keys
@@ -165,6 +169,9 @@ func New(cfg Config) (*Ingester, error) {
 		return nil, fmt.Errorf("ingest: register metrics: %w", err)
 	}
 	in := &Ingester{cfg: cfg, log: cfg.Logger, metrics: m, decode: mode}
+	if in.unpack, err = newUnpack(cfg.Dictionary, cfg.Limits.Frame); err != nil {
+		return nil, err
+	}
 	if in.sources, err = newSources(in, cfg.Sources); err != nil {
 		return nil, err
 	}

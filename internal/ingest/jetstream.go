@@ -60,13 +60,17 @@ type jetstreamAccount struct {
 	Status string `json:"status"`
 }
 
-// jetstreamURL is where a stream is read, from a cursor on.
-func jetstreamURL(kind, origin string, cursor *int64) string {
+// jetstreamURL is where a stream is read, from a cursor on. Only the first
+// version is asked to compress.
+func jetstreamURL(kind, origin string, cursor *int64, compress bool) string {
 	q := url.Values{}
 	path, filter := "/subscribe", "wantedCollections"
 	if kind == Jetstream2 {
 		path, filter = "/xrpc/network.bsky.jetstream.subscribeEvents", "collections"
 		q["kinds"] = []string{"commit", "identity", "account", "sync"}
+	}
+	if compress && kind == Jetstream {
+		q.Set("compress", "true")
 	}
 	for _, c := range index.RecordTypes() {
 		q.Add(filter, c.String())

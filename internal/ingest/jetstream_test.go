@@ -32,6 +32,8 @@ type jetHost struct {
 	// refuse answers before the upgrade; greet is sent first.
 	refuse func(cursor string) (status int, body string)
 	greet  string
+	// pack compresses frames when the client asks for that.
+	pack   func(frame string) []byte
 	talked bool // the client sent data
 }
 
@@ -57,8 +59,11 @@ func (h *jetHost) serve(w http.ResponseWriter, r *http.Request, subprotocol stri
 	cursor := r.URL.Query().Get("cursor")
 	h.mu.Lock()
 	h.asked = append(h.asked, r.URL.RawQuery)
-	refuse, greet, at := h.refuse, h.greet, len(h.events)
+	refuse, greet, at, pack := h.refuse, h.greet, len(h.events), h.pack
 	h.mu.Unlock()
+	if r.URL.Query().Get("compress") != "true" || subprotocol != "" {
+		pack = nil
+	}
 	if refuse != nil {
 		if status, body := refuse(cursor); status != 0 {
 			w.Header().Set("Content-Type", "application/json")
@@ -108,7 +113,11 @@ func (h *jetHost) serve(w http.ResponseWriter, r *http.Request, subprotocol stri
 			if position < from {
 				continue
 			}
-			if conn.Write(ctx, websocket.MessageText, []byte(text)) != nil {
+			kind, frame := websocket.MessageText, []byte(text)
+			if pack != nil {
+				kind, frame = websocket.MessageBinary, pack(text)
+			}
+			if conn.Write(ctx, kind, frame) != nil {
 				return
 			}
 		}

@@ -26,6 +26,8 @@ type socket struct {
 	conn   *websocket.Conn
 	limits Limits
 	want   websocket.MessageType
+	// unpack decompresses binary frames; nil where there are none.
+	unpack func(frame []byte) ([]byte, error)
 	// waiting is since when a frame is being waited for, in nanoseconds; zero
 	// while one is being handled, however long that takes.
 	waiting atomic.Int64
@@ -85,6 +87,9 @@ func (s *socket) read(ctx context.Context) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, s.failure(reading, err)
+	}
+	if kind == websocket.MessageBinary && s.unpack != nil {
+		return s.unpack(frame)
 	}
 	if kind != s.want {
 		return nil, dropped(reasonFrame, fmt.Errorf("%s frame", kind))

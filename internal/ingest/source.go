@@ -109,18 +109,24 @@ func (s *source) session(ctx context.Context) error {
 
 // dial connects from the cursor on.
 func (s *source) dial(ctx context.Context) (*socket, error) {
+	client, limits := s.in.cfg.Stream, s.in.cfg.Limits
 	if s.kind == Repos {
 		address, err := pds.SubscribeReposURL(s.url, s.at.cursor)
 		if err != nil {
 			return nil, err
 		}
-		return dial(ctx, s.in.cfg.Stream, address, "", websocket.MessageBinary, s.in.cfg.Limits)
+		return dial(ctx, client, address, "", websocket.MessageBinary, limits)
 	}
 	subprotocol := ""
 	if s.kind == Jetstream2 {
 		subprotocol = jetstreamProtocol
 	}
-	return dial(ctx, s.in.cfg.Stream, jetstreamURL(s.kind, s.url, s.at.cursor), subprotocol, websocket.MessageText, s.in.cfg.Limits)
+	address := jetstreamURL(s.kind, s.url, s.at.cursor, s.in.unpack != nil)
+	conn, err := dial(ctx, client, address, subprotocol, websocket.MessageText, limits)
+	if err == nil && s.kind == Jetstream {
+		conn.unpack = s.in.unpack
+	}
+	return conn, err
 }
 
 // decode reads a frame.
