@@ -114,6 +114,7 @@ var tables = map[string]string{
 	"ingest_repo":              "ingest",
 	"ingest_lease":             "ingest",
 	"ingest_listing":           "ingest",
+	"ingest_drop":              "ingest",
 	"agent_write_key":          "agent",
 	"app_password":             "agent",
 	"service_token":            "servicetoken",

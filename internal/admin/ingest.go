@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -34,16 +35,50 @@ func (a *Ingest) Status(ctx context.Context, w io.Writer) error {
 	}
 	fmt.Fprintf(w, "%s ingests\n\n", ingesting)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SOURCE\tKIND\tCURSOR\tSAVED")
+	fmt.Fprintln(table, "SOURCE\tKIND\tCURSOR\tSAVED\tBEHIND\tEVENTS/MIN")
 	for _, s := range o.Sources {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s ago\n", s.URL, s.Kind, s.Cursor, a.Now().Sub(s.SavedAt).Round(time.Second))
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", s.URL, s.Kind, s.Cursor, a.ago(s.SavedAt), behind(s), a.rate(s))
 	}
 	if err := table.Flush(); err != nil {
+		return err
+	}
+	if err := a.drops(w, o.Drops); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "\nrepositories verified  %d\nto be fetched          %d, of which %d failed before\ndead letters           %d\n",
 		o.Repositories, o.Wanted, o.Failing, o.Dead)
 	return err
+}
+
+// behind is how old what is read was when it was read.
+func behind(s ingest.SourceState) string {
+	if !s.Timed {
+		return "-"
+	}
+	return s.Behind.Round(10 * time.Millisecond).String()
+}
+
+// rate is how many events a minute come, unless nobody has counted lately.
+func (a *Ingest) rate(s ingest.SourceState) string {
+	if a.Now().Sub(s.CountedAt) > time.Minute {
+		return "-"
+	}
+	return strconv.FormatInt(s.PerMinute, 10)
+}
+
+func (a *Ingest) ago(t time.Time) string { return a.Now().Sub(t).Round(time.Second).String() + " ago" }
+
+// drops writes what was passed over.
+func (a *Ingest) drops(w io.Writer, list []ingest.DropCount) error {
+	if len(list) == 0 {
+		return nil
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nDROPPED\tBECAUSE OF\tLAST")
+	for _, d := range list {
+		fmt.Fprintf(table, "%d\t%s\t%s\n", d.Count, d.Reason, a.ago(d.Last))
+	}
+	return table.Flush()
 }
 
 // Dead writes the events whose data the database refused.

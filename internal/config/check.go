@@ -25,9 +25,8 @@ func check(c *Config) []Problem {
 	checkNetwork(c, say)
 	checkDelegation(c, say)
 	checkHosting(c, say)
-	if c.Retention.AuditDays > maxRetention {
-		say("retention.audit", "is %d days; %d are the most", c.Retention.AuditDays, maxRetention)
-	}
+	checkRetention("retention.audit", c.Retention.AuditDays, say)
+	checkRetention("retention.deleted_accounts", c.Retention.DeletedDays, say)
 	if c.Retention.SessionDays > maxSession {
 		say("retention.sessions", "is %d days; browsers keep cookies for %d at most", c.Retention.SessionDays, maxSession)
 	}
@@ -45,6 +44,12 @@ const maxSession = 400
 
 // maxRetention is a hundred years, in days: more is a slip of the finger.
 const maxRetention = 36_525
+
+func checkRetention(key string, days int, say sayFunc) {
+	if days > maxRetention {
+		say(key, "is %d days; %d are the most", days, maxRetention)
+	}
+}
 
 type sayFunc func(key, format string, args ...any)
 

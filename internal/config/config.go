@@ -12,20 +12,22 @@ import (
 
 // Config is the whole of the settings, checked. docs/config.md explains each.
 type Config struct {
-	Listen        string         // address of the one port, host:port
-	PublicURL     string         // https origin without a slash at its end; empty means a loopback development client
-	DataDir       string         // folder of the embedded database and of the key made for it
-	DatabaseURL   keyring.Secret // postgres://…; empty means SQLite in DataDir
-	SecretKey     keyring.Secret // master keys, newest first, one a line; empty means the file that SecretKeyPath names
-	Dev           bool           // widen: loopback targets, http issuers on loopback, DevHandles
-	DevHandles    map[string]string
-	PLCURL        string
-	Sources       []Source
-	Roles         []Role
-	MetricsListen string
-	AppRedirects  []string // where apps of members may be called back, to the byte
-	TLSCert       string
-	TLSKey        string
+	Listen      string         // address of the one port, host:port
+	PublicURL   string         // https origin without a slash at its end; empty means a loopback development client
+	DataDir     string         // folder of the embedded database and of the key made for it
+	DatabaseURL keyring.Secret // postgres://…; empty means SQLite in DataDir
+	SecretKey   keyring.Secret // master keys, newest first, one a line; empty means the file that SecretKeyPath names
+	Dev         bool           // widen: loopback targets, http issuers on loopback, DevHandles
+	DevHandles  map[string]string
+	PLCURL      string
+	Sources     []Source
+	// JetstreamDictionary is a file; empty means that Jetstream sends plain text.
+	JetstreamDictionary string
+	Roles               []Role
+	MetricsListen       string
+	AppRedirects        []string // where apps of members may be called back, to the byte
+	TLSCert             string
+	TLSKey              string
 
 	TrustedProxies []netip.Prefix
 	EgressAllow    []netip.AddrPort
@@ -64,6 +66,7 @@ type Limits struct {
 // Retention says how long things are kept that nobody asks to have removed.
 type Retention struct {
 	AuditDays   int // rows of the audit trail
+	DeletedDays int // what accounts wrote that their servers call deleted
 	SessionDays int // devices and sessions that nobody uses
 }
 
@@ -115,7 +118,7 @@ func Default() *Config {
 		Delegation: Delegation{Writes: "oauth"},
 		Hosting:    Hosting{Invite: "mint"},
 		Limits:     Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60},
-		Retention:  Retention{AuditDays: 90, SessionDays: 180},
+		Retention:  Retention{AuditDays: 90, DeletedDays: 30, SessionDays: 180},
 		origins:    map[string]origin{},
 	}
 }

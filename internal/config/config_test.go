@@ -187,6 +187,7 @@ func TestMistakesNameTheirSetting(t *testing.T) {
 		{"trail kept for no time", "[retention]\naudit = 0", nil, "retention.audit: must be a whole number of at least 1"},
 		{"sessions kept for no time", "[retention]\nsessions = 0", nil, "retention.sessions: must be a whole number of at least 1"},
 		{"sessions beyond their cookies", "[retention]\nsessions = 401", nil, "retention.sessions: is 401 days; browsers keep cookies for 400 at most"},
+		{"deleted accounts kept for ever", "[retention]\ndeleted_accounts = 100000", nil, "retention.deleted_accounts: is 100000 days; 36525 are the most"},
 		{"trail kept for ever", "[retention]\naudit = 100000", nil, "retention.audit: is 100000 days; 36525 are the most"},
 		{"no way to write", "[delegation]\nwrites = 'carrier-pigeon'", nil, "delegation.writes: is \"carrier-pigeon\"; there are oauth, app-password and relay"},
 		{"relay without an account", "[delegation]\nwrites = 'relay'", nil, "delegation.writes: is relay, which needs delegation.relay_did"},

@@ -61,6 +61,7 @@ func networkSettings() []setting {
 		{key: "dev_handles", help: "handle suffixes and the server that answers for them, suffix=url", set: setDevHandles, get: getDevHandles},
 		textSetting("plc_url", "the PLC directory", func(c *Config) *string { return &c.PLCURL }),
 		listSetting("source", "streams to listen to, kind=url", parseSource, func(s Source) string { return s.Kind + "=" + s.URL }, func(c *Config) *[]Source { return &c.Sources }),
+		textSetting("jetstream_dictionary", "file with the zstd dictionary of Jetstream", func(c *Config) *string { return &c.JetstreamDictionary }),
 		listSetting("egress_allow", "private address:port pairs that Atoll may call", netip.ParseAddrPort, netip.AddrPort.String, func(c *Config) *[]netip.AddrPort { return &c.EgressAllow }),
 	}
 }
@@ -85,6 +86,7 @@ func runningSettings() []setting {
 		countSetting("limits.writes_per_minute", "records written, per account", func(c *Config) *int { return &c.Limits.WritesPerMinute }),
 		countSetting("retention.sessions", "days after which a session that nobody uses ends", func(c *Config) *int { return &c.Retention.SessionDays }),
 		countSetting("retention.audit", "days for which the audit trail is kept", func(c *Config) *int { return &c.Retention.AuditDays }),
+		countSetting("retention.deleted_accounts", "days for which the content of deleted accounts is kept, hidden", func(c *Config) *int { return &c.Retention.DeletedDays }),
 	}
 }
 

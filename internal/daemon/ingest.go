@@ -2,8 +2,13 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"slices"
+	"strings"
+	"time"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/atoll-social/atoll/internal/config"
@@ -24,6 +29,8 @@ func (d *Daemon) listen(i *instance, ix *index.Index) error {
 		standby := func(s ingest.Status) bool { return s.Standby } // another process follows them
 		return troubled(slices.DeleteFunc(in.Status(), standby))
 	})
+	i.ready.Want("lag", in.Lagging)
+	i.ready.Want("dead_letters", in.HasDead)
 	return nil
 }
 
@@ -55,9 +62,16 @@ func ingester(cfg Config, storage *Storage, ix *index.Index, guard *egress.Guard
 	if err != nil {
 		return nil, err
 	}
+	var dictionary []byte
+	if path := cfg.Settings.JetstreamDictionary; path != "" {
+		if dictionary, err = os.ReadFile(path); err != nil {
+			return nil, fmt.Errorf("jetstream_dictionary: %w", err)
+		}
+	}
 	return ingest.New(ingest.Config{
-		Hosting: hosting,
-		DB:      storage.DB, Index: ix, Sources: sources,
+		Hosting: hosting, Dictionary: dictionary,
+		Retention: ingest.Retention{Deleted: time.Duration(cfg.Settings.Retention.DeletedDays) * 24 * time.Hour},
+		DB:        storage.DB, Index: ix, Sources: sources,
 		Stream: streamClient(guard), Fetch: guard.Client(egress.Limits{Timeout: callTimeout, MaxBytes: callSize}),
 		Repos:     guard.Client(egress.Limits{Timeout: repoTimeout}),
 		Directory: dir, Logger: cfg.Logger, Metrics: metrics, Now: cfg.Now,
@@ -73,5 +87,8 @@ func hosting(settings *config.Config, guard *egress.Guard) (ingest.Hosting, erro
 	}
 	own, err := identity.InstanceDID(settings.PublicURL)
 	h.Own = own
+	if domain := "." + settings.Hosting.HandleDomain; settings.Hosting.On() {
+		h.Hosts = func(handle syntax.Handle) bool { return strings.HasSuffix(handle.Normalize().String(), domain) }
+	}
 	return h, err
 }

@@ -36,12 +36,13 @@ func (s *source) commit(ctx context.Context, b batch) error {
 func (s *source) moved(b batch) {
 	s.at.cursor = &b.cursor
 	s.in.metrics.events.WithLabelValues(s.label).Add(float64(b.events))
+	s.events.Add(int64(b.events))
 	var behind time.Duration
 	if !b.time.IsZero() {
 		behind = max(0, s.in.cfg.Now().Sub(b.time))
 		s.in.metrics.lag.WithLabelValues(s.label).Set(behind.Seconds())
 	}
-	s.status.set(func(st *Status) { st.Cursor, st.Behind = b.cursor, behind })
+	s.status.set(func(st *Status) { st.Cursor, st.Behind, st.movedAt = b.cursor, behind, time.Now() })
 }
 
 // settle writes units and the cursor after them, if there is one. Where the database refuses

@@ -141,6 +141,7 @@ type Ingester struct {
 	fetch   *fetcher
 	hosts   *hostChecker
 	posts   *postFetcher
+	counts  *counts
 }
 
 // New checks cfg and registers metrics. It does no I/O and starts nothing.
@@ -169,6 +170,7 @@ func New(cfg Config) (*Ingester, error) {
 		return nil, fmt.Errorf("ingest: register metrics: %w", err)
 	}
 	in := &Ingester{cfg: cfg, log: cfg.Logger, metrics: m, decode: mode}
+	in.counts = newCounts(in)
 	if in.unpack, err = newUnpack(cfg.Dictionary, cfg.Limits.Frame); err != nil {
 		return nil, err
 	}
@@ -244,6 +246,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 		wg.Go(func() { in.hosts.run(ctx) })
 		wg.Go(func() { in.posts.run(ctx) })
 		wg.Go(func() { tidier{in}.run(ctx) })
+		wg.Go(func() { in.counts.run(ctx) })
 		wg.Wait()
 	})
 	return nil
@@ -255,27 +258,4 @@ func (in *Ingester) standBy(yes bool) {
 		s.loaded = false // the other one has moved it
 		s.status.set(func(st *Status) { st.Standby = yes })
 	}
-}
-
-// Status tells how a source is doing.
-type Status struct {
-	URL       string
-	Connected bool
-	// Standby tells that another process follows the sources.
-	Standby bool
-	// Cursor is the sequence number committed last; zero before the first.
-	Cursor int64
-	// Behind is the age of the event committed last when it was committed.
-	Behind time.Duration
-	// Trouble is why it is not connected, or does not get on; empty when all is well.
-	Trouble string
-}
-
-// Status lists the sources in the order of the configuration.
-func (in *Ingester) Status() []Status {
-	var out []Status
-	for _, s := range in.sources {
-		out = append(out, s.status.get())
-	}
-	return out
 }

@@ -1,8 +1,6 @@
 package ingest
 
 import (
-	"sync"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/atoll-social/atoll/internal/index"
@@ -14,6 +12,7 @@ type metrics struct {
 	events, dropped, records, reconnects, retries, dead, gaps, resolved, fetched, posts *prometheus.CounterVec
 
 	lag, connected *prometheus.GaugeVec
+	letters        prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -35,10 +34,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		fetched:    counter("repositories_total", "Repositories that were fetched whole, by outcome.", "outcome"),
 		posts:      counter("posts_fetched_total", "Posts that were accepted before they were here and asked for, by outcome.", "outcome"),
 		lag:        gauge("lag_seconds", "Age of the event committed last, when it was committed.", "source"),
-		connected:  gauge("connected", "Whether the source is connected.", "source"),
+		letters: prometheus.NewGauge(prometheus.GaugeOpts{Name: "atoll_ingest_dead_letters",
+			Help: "Dead letters that are kept, as the process that ingests counts them."}),
+		connected: gauge("connected", "Whether the source is connected.", "source"),
 	}
 	all := []prometheus.Collector{m.events, m.dropped, m.records, m.reconnects, m.retries, m.dead, m.gaps,
-		m.resolved, m.fetched, m.posts, m.lag, m.connected}
+		m.resolved, m.fetched, m.posts, m.lag, m.connected, m.letters}
 	for _, c := range all {
 		if err := reg.Register(c); err != nil {
 			return nil, err
@@ -48,21 +49,3 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 }
 
 func (m *metrics) drop(reason index.Reason) { m.dropped.WithLabelValues(string(reason)).Inc() }
-
-// board holds a source's status for whoever asks.
-type board struct {
-	mu sync.Mutex
-	s  Status
-}
-
-func (b *board) get() Status {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.s
-}
-
-func (b *board) set(change func(*Status)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	change(&b.s)
-}

@@ -10,6 +10,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/store"
 )
 
@@ -22,6 +23,16 @@ type Overview struct {
 	// are to be fetched, Failing those of them that failed before.
 	Repositories, Wanted, Failing int64
 	Dead                          int64
+	// Drops is what was passed over since there is this database, by reason,
+	// the most frequent first.
+	Drops []DropCount
+}
+
+// DropCount says how often something was passed over for a reason.
+type DropCount struct {
+	Reason index.Reason
+	Count  int64
+	Last   time.Time
 }
 
 // SourceState is how far a source has been read.
@@ -29,6 +40,14 @@ type SourceState struct {
 	URL, Kind string
 	Cursor    int64 // zero before the first
 	SavedAt   time.Time
+	// Behind is how old the last event was when the cursor was saved, where
+	// that is known (Timed).
+	Behind time.Duration
+	Timed  bool
+	// PerMinute is how many events a minute were read at CountedAt, which is
+	// zero before they were counted.
+	PerMinute int64
+	CountedAt time.Time
 }
 
 // Overview reads how ingestion stands.
@@ -43,22 +62,56 @@ func (in *Ingester) Overview(ctx context.Context) (Overview, error) {
 	if err != nil {
 		return Overview{}, fmt.Errorf("read how ingestion stands: %w", err)
 	}
-	rows, err := read.QueryContext(ctx, `SELECT url, kind, cursor, updated_at FROM ingest_source ORDER BY url`)
-	if err != nil {
+	if o.Sources, err = in.sourceStates(ctx); err != nil {
 		return Overview{}, fmt.Errorf("read sources: %w", err)
+	}
+	if o.Drops, err = in.dropCounts(ctx); err != nil {
+		return Overview{}, fmt.Errorf("read what was passed over: %w", err)
+	}
+	return o, nil
+}
+
+func (in *Ingester) sourceStates(ctx context.Context) (out []SourceState, err error) {
+	rows, err := in.cfg.DB.Read().QueryContext(ctx, `
+		SELECT url, kind, COALESCE(cursor, 0), updated_at, COALESCE(at, 0), per_minute, counted_at FROM ingest_source ORDER BY url`)
+	if err != nil {
+		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var s SourceState
-		var cursor sql.NullInt64
-		var at int64
-		if err := rows.Scan(&s.URL, &s.Kind, &cursor, &at); err != nil {
-			return Overview{}, fmt.Errorf("read sources: %w", err)
+		var saved, at, counted int64
+		if err := rows.Scan(&s.URL, &s.Kind, &s.Cursor, &saved, &at, &s.PerMinute, &counted); err != nil {
+			return nil, err
 		}
-		s.Cursor, s.SavedAt = cursor.Int64, store.FromMicros(at)
-		o.Sources = append(o.Sources, s)
+		s.SavedAt = store.FromMicros(saved)
+		if at > 0 {
+			s.Behind, s.Timed = max(0, s.SavedAt.Sub(store.FromMicros(at))), true
+		}
+		if counted > 0 {
+			s.CountedAt = store.FromMicros(counted)
+		}
+		out = append(out, s)
 	}
-	return o, rows.Err()
+	return out, rows.Err()
+}
+
+func (in *Ingester) dropCounts(ctx context.Context) (out []DropCount, err error) {
+	rows, err := in.cfg.DB.Read().QueryContext(ctx, `SELECT reason, dropped, last_at FROM ingest_drop ORDER BY dropped DESC, reason`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var d DropCount
+		var last int64
+		if err := rows.Scan(&d.Reason, &d.Count, &last); err != nil {
+			return nil, err
+		}
+		d.Last = store.FromMicros(last)
+		out = append(out, d)
+	}
+	return out, rows.Err()
 }
 
 // Difference counts what a repository and the index do not agree on.

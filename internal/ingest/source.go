@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -29,6 +30,8 @@ type source struct {
 	status board
 	retry  backoff // of connecting
 	drops  rate.Sometimes
+
+	events atomic.Int64 // committed since they were counted last
 
 	loaded bool
 	at     place
@@ -228,6 +231,7 @@ func (s *source) passOver(ctx context.Context, err error) error {
 // drop counts what was dropped and logs a sample.
 func (s *source) drop(ctx context.Context, repo string, d index.Drop) {
 	s.in.metrics.drop(d.Reason)
+	s.in.counts.drop(d.Reason)
 	s.drops.Do(func() {
 		s.log.InfoContext(ctx, "dropped, this one among others", "reason", d.Reason, "repo", repo,
 			"collection", short(d.Collection.String()), "key", short(d.RKey.String()), "error", d.Err)
