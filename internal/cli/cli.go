@@ -58,6 +58,7 @@ type commands struct {
 	Keys     keysCommand     `cmd:"" help:"Make, list, rotate and withdraw keys; seal the database with a new one."`
 	Sessions sessionsCommand `cmd:"" help:"For operators, on the database: list, show, renew and revoke members' sessions. Your own are in apps."`
 	Ingest   ingestCommand   `cmd:"" help:"Show and repair what was read from the network."`
+	Lexicon  lexiconCommand  `cmd:"" help:"Check lexicon files."`
 	Jobs     jobsCommand     `cmd:"" help:"List, show, retry and cancel what is done later."`
 	Doctor   doctorCommand   `cmd:"" help:"Check from outside what usually breaks and say how to mend it."`
 	Login    loginCommand    `cmd:"" help:"Sign in at an instance from this terminal."`
