@@ -42,8 +42,8 @@ func TestDefaultsAreADevelopmentClientOnThisMachine(t *testing.T) {
 	if err != nil || len(warnings) > 0 {
 		t.Fatalf("Load without settings: %v, warnings %v", err, warnings)
 	}
-	if c.Retention != (config.Retention{AuditDays: 90, SessionDays: 180}) {
-		t.Errorf("kept for so many days: %+v, want 90 and 180", c.Retention)
+	if c.Retention != (config.Retention{AuditDays: 90, DeletedDays: 30, SessionDays: 180}) {
+		t.Errorf("kept for so many days: %+v, want 90, 30 and 180", c.Retention)
 	}
 	if c.PublicURL != "" || c.Listen != "127.0.0.1:8080" || c.Dev || !c.SQLite() || !c.Has(config.RoleWeb) || !c.Has(config.RoleIngest) || !c.Has(config.RoleJobs) {
 		t.Errorf("defaults are not a development client with SQLite and all roles: %+v", c)
