@@ -100,6 +100,7 @@ var tables = map[string]string{
 	"community_block":          "index",
 	"account_tally":            "index",
 	"comment_tally":            "index",
+	"comment_rank":             "index",
 	"post_rank":                "index",
 	"rank_change":              "index",
 	"actor_profile":            "index",

@@ -53,6 +53,9 @@ func (m *model) query() Query {
 	if q.Sort == Top {
 		q.Timeframe = frames[m.rand.IntN(len(frames))]
 	}
+	if q.Listing == All || q.Listing == Discover {
+		q.Limit += 20 // there is more
+	}
 	if q.Listing == Community {
 		q.Community = m.did("community", m.rand.IntN(3))
 	}

@@ -35,13 +35,15 @@ type batch struct {
 	people map[int64]accountTally
 	posts  map[int64]*postDelta
 	talk   map[int64]commentTally
+	// threads are comments whose place in their thread is to be looked at again.
+	threads map[int64]int64
 }
 
 func newBatch(tx *store.Tx, x *Index) *batch {
 	return &batch{
 		tx: tx, now: store.Micros(x.now()), ids: x.ids, memory: x.memory, lesson: newLesson(),
 		items: map[target]item{}, touched: map[int64]bool{}, moved: map[legacyKey]bool{},
-		people: map[int64]accountTally{}, posts: map[int64]*postDelta{}, talk: map[int64]commentTally{},
+		people: map[int64]accountTally{}, posts: map[int64]*postDelta{}, talk: map[int64]commentTally{}, threads: map[int64]int64{},
 	}
 }
 
@@ -77,7 +79,9 @@ func (b *batch) settle(ctx context.Context) error {
 		{"admission", b.settleAdmission},
 		{"older references", b.settleLegacy},
 		{"accounts' counters", b.settlePeople},
+		{"moved comments", b.noteThreads},
 		{"comments' counters", b.settleTalk},
+		{"threads", b.settleThreads},
 		{"rank", b.settleRank},
 	}
 	for _, s := range steps {

@@ -90,6 +90,7 @@ func applyComments(ctx context.Context, b *batch, changes []change) (int64, erro
 		if old.id == 0 {
 			old.id, old.deleted = -b.ids.next(), true // see isComment
 		}
+		b.threads[old.id] = 0
 		row, root, parent := b.commentRow(old, ch)
 		rows = append(rows, row)
 		b.meet(target{toComment, ch.did, ch.rkey}, old.id)
@@ -106,7 +107,10 @@ func applyComments(ctx context.Context, b *batch, changes []change) (int64, erro
 		ON CONFLICT (author_id, tid) DO UPDATE SET rev = excluded.rev, deleted = excluded.deleted,
 		    indexed_at = excluded.indexed_at, root_id = excluded.root_id, alias_id = excluded.alias_id,
 		    parent_id = excluded.parent_id, cid = excluded.cid, created_at = excluded.created_at,
-		    edited_at = excluded.edited_at, record = excluded.record`)
+		    edited_at = excluded.edited_at, record = excluded.record,
+		    gone_root = CASE WHEN excluded.deleted THEN COALESCE(comment.root_id, comment.gone_root) END,
+		    gone_parent = CASE WHEN NOT excluded.deleted THEN NULL
+		        WHEN comment.root_id IS NULL THEN comment.gone_parent ELSE comment.parent_id END`)
 }
 
 func (b *batch) loadComments(ctx context.Context, changes []change) (map[int]commentRow, error) {

@@ -26,7 +26,7 @@ func TestPostIsWhole(t *testing.T) {
 		identify(t, x, Identity{DID: commons, Handle: "commons.example.com", PDS: "https://pds.example.com"})
 		posts := listed(t, x, Viewer{}, ForStrangers)
 		want := []Post{{
-			ID: posts[0].ID, Author: Person{Account: Account{DID: alice}}, Community: Place{Account: Account{DID: commons, Handle: "commons.example.com"}},
+			ID: posts[0].ID, CommunityID: posts[0].CommunityID, Author: Person{Account: Account{DID: alice}}, Community: Place{Account: Account{DID: commons, Handle: "commons.example.com"}},
 			RKey: rkey(1), CID: someCID, CreatedAt: noon.Add(-time.Hour), IndexedAt: noon,
 			Record: []byte(`{"$type":"social.coves.community.postv2","community":"` + string(commons) +
 				`","createdAt":"2026-03-01T11:00:00.000Z","facets":[],"title":"<b>&"}`),

@@ -112,6 +112,9 @@ func (b *batch) retarget(ctx context.Context, alias, old, post int64) error {
 	if err := b.retargetVotes(ctx, alias, old, post); err != nil {
 		return err
 	}
+	if err := b.noteAlias(ctx, alias); err != nil {
+		return err
+	}
 	n, err := affected(b.tx.ExecContext(ctx, `UPDATE comment SET root_id = $1 WHERE alias_id = $2`, idOrNull(post), alias))
 	b.post(old).comments -= n
 	b.post(post).comments += n
@@ -126,4 +129,19 @@ func compareLegacy(p, q legacyKey) int {
 		return -1
 	}
 	return 1
+}
+
+// noteAlias has the comments looked at that refer to their post through an alias.
+func (b *batch) noteAlias(ctx context.Context, alias int64) error {
+	//nolint:sqlclosecheck // each closes the rows
+	rows, err := b.tx.QueryContext(ctx, `SELECT id FROM comment WHERE alias_id = $1`, alias)
+	if err != nil {
+		return err
+	}
+	return each(rows, func() error {
+		var id int64
+		err := rows.Scan(&id)
+		b.threads[id] = 0
+		return err
+	})
 }

@@ -30,12 +30,12 @@ type Place struct {
 
 // Post is a post as it is shown.
 type Post struct {
-	// ID is the post's row.
-	ID        int64
-	Author    Person
-	RKey      syntax.RecordKey
-	CID       syntax.CID
-	Community Place
+	// ID is the post's row, CommunityID that of the community.
+	ID, CommunityID int64
+	Author          Person
+	RKey            syntax.RecordKey
+	CID             syntax.CID
+	Community       Place
 	// Record is the whole record as the data model's JSON.
 	Record    json.RawMessage
 	CreatedAt time.Time // clamped
@@ -66,7 +66,7 @@ func (p Post) URI() syntax.ATURI { return recordURI(p.Author.DID, PostCollection
 // postFields and postTables read whole posts. The joins are in the order in
 // which SQLite is to take them.
 const (
-	postFields = `p.id, p.rkey, p.cid, p.record, p.created_at, p.indexed_at, COALESCE(p.edited_at, 0), p.state,
+	postFields = `p.id, p.community_id, p.rkey, p.cid, p.record, p.created_at, p.indexed_at, COALESCE(p.edited_at, 0), p.state,
 	a.did, COALESCE(a.handle, ''), COALESCE(i.display_name, ''), COALESCE(i.avatar, ''),
 	c.did, COALESCE(c.handle, ''), COALESCE(m.name, ''), COALESCE(m.display_name, ''), COALESCE(m.avatar, ''),
 	COALESCE(m.warnings, 0), COALESCE(r.upvotes, 0), COALESCE(r.downvotes, 0), COALESCE(r.comments, 0)`
@@ -134,7 +134,7 @@ func (x *Index) readPosts(ctx context.Context, v Viewer, in Listing, cond string
 func scanPost(rows *sql.Rows) (p Post, follows int, err error) {
 	var created, indexed, edited int64
 	var record []byte
-	err = rows.Scan(&p.ID, &p.RKey, &p.CID, &record, &created, &indexed, &edited, &p.State,
+	err = rows.Scan(&p.ID, &p.CommunityID, &p.RKey, &p.CID, &record, &created, &indexed, &edited, &p.State,
 		&p.Author.DID, &p.Author.Handle, &p.Author.DisplayName, &p.Author.Avatar,
 		&p.Community.DID, &p.Community.Handle, &p.Community.Name, &p.Community.DisplayName, &p.Community.Avatar,
 		&p.Warnings, &p.Upvotes, &p.Downvotes, &p.Comments, &follows)

@@ -50,7 +50,7 @@ func TestCreate(t *testing.T) {
 		if len(posts) != 1 {
 			t.Fatalf("%d posts", len(posts))
 		}
-		want[0].ID, want[0].IndexedAt = posts[0].ID, posts[0].IndexedAt
+		want[0].ID, want[0].CommunityID, want[0].IndexedAt = posts[0].ID, posts[0].CommunityID, posts[0].IndexedAt
 		if diff := cmp.Diff(want, posts); diff != "" || posts[0].URI() != got.URI {
 			t.Errorf("post %s, want %s (-want +got):\n%s", posts[0].URI(), got.URI, diff)
 		}

@@ -1,0 +1,113 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/index"
+)
+
+// What a page of a thread holds below its first level.
+const (
+	// answersShown is how many answers to a comment are shown at once.
+	answersShown = 5
+	// threadMost bounds the comments of a page below its first level.
+	threadMost = 200
+	// contextMost is how many comments above a linked one are shown.
+	contextMost = 100
+)
+
+// ThreadQuery asks for a page of a thread.
+type ThreadQuery struct {
+	// Post is the root's URI, in either form.
+	Post syntax.ATURI
+	// Comment is the key of the comment that is linked to; empty for the whole
+	// thread.
+	Comment syntax.RecordKey
+	Sort    Sort
+	// Timeframe is how old comments of Top may be; 0 is no bound.
+	Timeframe time.Duration
+	Viewer    syntax.DID
+	// Limit is how many comments the first level has, Depth how many levels there
+	// are, from 1.
+	Limit, Depth int
+	Cursor       string
+	Endpoint     string // see Query
+}
+
+// Thread is a post and comments on it.
+type Thread struct {
+	Post index.Post
+	// Context leads from the post to the comment that was linked to, which is its
+	// last; empty for the whole thread.
+	Context []*index.Comment
+	// Comments are answers to the last of Context, or to the post, with what is
+	// below them.
+	Comments []*index.Comment
+	Cursor   string // of the next page; empty on the last
+}
+
+// Thread answers q, in a number of queries that depends on nothing. Errors:
+// fault.NotFound (RootNotFound, ParentNotFound), fault.Invalid (InvalidCursor).
+func (f *Feeds) Thread(ctx context.Context, q ThreadQuery) (Thread, error) {
+	var after *index.RankKey
+	if q.Cursor != "" {
+		n, err := f.cursors.Open(q.binding(), q.Cursor, 2)
+		if err != nil {
+			return Thread{}, err
+		}
+		after = &index.RankKey{Key: n[0], Post: n[1]}
+	}
+	v, err := f.index.Viewer(ctx, q.Viewer)
+	if err != nil {
+		return Thread{}, err
+	}
+	found, err := f.index.PostsByURI(ctx, v, []syntax.ATURI{q.Post})
+	if err != nil {
+		return Thread{}, err
+	}
+	root, ok := found[q.Post]
+	if !ok || root.Blocked {
+		return Thread{}, fault.New(fault.NotFound, "There is no such post, or you may not see it.").WithCode("RootNotFound")
+	}
+	t := Thread{Post: root.Post}
+	ask := index.ThreadQuery{Post: root.Post, Order: q.Sort, After: after, Limit: q.Limit, Answers: answersShown,
+		Depth: q.Depth, Most: q.Limit + 1 + threadMost}
+	if q.Sort == Top && q.Timeframe > 0 {
+		ask.Since = f.now().Add(-q.Timeframe).UnixMicro()
+	}
+	if q.Comment != "" {
+		if ask.Under, t.Context, err = f.linked(ctx, v, root.Post, q.Comment); err != nil {
+			return Thread{}, err
+		}
+	}
+	comments, next, err := f.index.Thread(ctx, v, ask)
+	if err != nil {
+		return Thread{}, err
+	}
+	if t.Comments = comments; next != nil {
+		t.Cursor = f.cursors.Seal(q.binding(), next.Key, next.Post)
+	}
+	return t, nil
+}
+
+// linked finds a comment and what stands above it.
+func (f *Feeds) linked(ctx context.Context, v index.Viewer, p index.Post, key syntax.RecordKey) (int64, []*index.Comment, error) {
+	id, ok, err := f.index.CommentIn(ctx, p, key)
+	if err != nil {
+		return 0, nil, err
+	}
+	if !ok {
+		return 0, nil, fault.New(fault.NotFound, "This comment is not in the thread.").WithCode("ParentNotFound")
+	}
+	above, err := f.index.Ancestors(ctx, v, p, id, contextMost)
+	return id, above, err
+}
+
+func (q ThreadQuery) binding() string {
+	return fmt.Sprintf("%s thread %s %s %d %d %s", q.Endpoint, q.Post, q.Comment, q.Sort, q.Timeframe, q.Viewer)
+}

@@ -1,0 +1,303 @@
+package index
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// Gone is why a comment is only a place in its thread.
+type Gone int
+
+// The reasons. Zero is a comment that is there.
+const (
+	GoneDeleted Gone = iota + 1 // by its author, or never seen here
+	GoneShutOut                 // the community has shut its author out
+	GoneAccount                 // the author's account is not active
+	GoneBlocked                 // the viewer has blocked its author
+)
+
+// Ref names a record and a version of it.
+type Ref struct {
+	URI syntax.ATURI
+	CID syntax.CID // empty when it is not known
+}
+
+// Comment is a comment as it is shown. Of one that is gone only the key, the
+// times, the references and what answers it are set.
+type Comment struct {
+	// ID is the comment's row.
+	ID     int64
+	Gone   Gone
+	GoneAt time.Time // when it was deleted; zero when it was not
+	URI    syntax.ATURI
+	Author Person
+	CID    syntax.CID
+	// Record is the whole record as the data model's JSON.
+	Record    json.RawMessage
+	CreatedAt time.Time // clamped
+	IndexedAt time.Time
+	EditedAt  time.Time // zero when it never was
+	// Post is the root of the thread. Parent is nil for an answer to it.
+	Post   Ref
+	Parent *Ref
+	// Replies counts the answers that are there.
+	Upvotes, Downvotes, Replies int64
+	// Vote is the viewer's, nil without one.
+	Vote *Vote
+	// Answers are the first ones in the order of the thread, More tells that
+	// there are others.
+	Answers []*Comment
+	More    bool
+}
+
+// ThreadQuery asks for a part of a thread.
+type ThreadQuery struct {
+	Post Post
+	// Under is the comment whose answers are wanted, 0 for those to the post.
+	Under int64
+	Order Order
+	// Since bounds when the first level was made, in microseconds; 0 is no bound.
+	Since int64
+	// After is where the page before ended; nil begins.
+	After *RankKey
+	// Limit is how many of the first level are wanted, Answers how many below
+	// each, Depth how many levels there are at most, Most how many comments.
+	Limit, Answers, Depth, Most int
+}
+
+// branch is a comment's place in a page.
+type branch struct {
+	id, under, key int64
+}
+
+// Thread returns part of a thread as the viewer sees it: the first level, with
+// what is below it, in three queries. next is where the page ended, nil on the
+// last one.
+func (x *Index) Thread(ctx context.Context, v Viewer, q ThreadQuery) (comments []*Comment, next *RankKey, err error) {
+	branches, err := x.branches(ctx, q)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read a thread: %w", err)
+	}
+	under := q.Under
+	if under == 0 {
+		under = q.Post.ID
+	}
+	kept := make([]branch, 0, len(branches))
+	ids := make([]int64, 0, len(branches))
+	count, more, in := map[int64]int{}, map[int64]bool{}, map[int64]bool{under: true}
+	for _, b := range branches {
+		most := q.Answers
+		if b.under == under {
+			most = q.Limit
+		}
+		switch {
+		case !in[b.under]: // below one too many
+		case count[b.under] == most:
+			if more[b.under] = true; b.under == under {
+				next = &RankKey{Key: kept[most-1].key, Post: kept[most-1].id}
+			}
+		default:
+			count[b.under]++
+			in[b.id] = true
+			kept, ids = append(kept, b), append(ids, b.id)
+		}
+	}
+	all, err := x.comments(ctx, v, q.Post, ids)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read comments: %w", err)
+	}
+	for _, b := range kept {
+		c := all[b.id]
+		if parent := all[b.under]; parent != nil {
+			parent.Answers = append(parent.Answers, c)
+		} else {
+			comments = append(comments, c)
+		}
+	}
+	for id, c := range all {
+		c.More = more[id] || c.More && len(c.Answers) == 0
+	}
+	return comments, next, nil
+}
+
+// branches reads the skeleton of a page, level by level: of each level one more
+// than is shown, which proves that there is more.
+func (x *Index) branches(ctx context.Context, q ThreadQuery) ([]branch, error) {
+	column := map[Order]string{ByHot: `hot`, ByTop: `score`, ByNew: `created_at`}[q.Order]
+	order := ` ORDER BY x.` + column + ` DESC, x.comment_id DESC LIMIT `
+	under := q.Under
+	if under == 0 {
+		under = q.Post.ID
+	}
+	args := []any{under, q.Post.ID, q.Limit + 1, q.Answers + 1, q.Depth, q.Most}
+	first := ``
+	if q.Since != 0 {
+		args = append(args, q.Since)
+		first += fmt.Sprintf(` AND x.created_at >= CAST($%d AS BIGINT)`, len(args))
+	}
+	if q.After != nil {
+		args = append(args, q.After.Key, q.After.Post)
+		first += fmt.Sprintf(` AND (x.%s, x.comment_id) < (CAST($%d AS BIGINT), CAST($%d AS BIGINT))`, column, len(args)-1, len(args))
+	}
+	// The engines differ in how a subquery may depend on the row before it.
+	below := `FROM tree t CROSS JOIN comment_rank r WHERE t.depth < $5 AND r.comment_id IN (
+	    SELECT x.comment_id FROM comment_rank x WHERE x.under_id = t.id AND x.root_id = $2` + order + `$4)`
+	if x.db.Engine() == store.Postgres {
+		below = `FROM tree t CROSS JOIN LATERAL (SELECT * FROM comment_rank x WHERE x.under_id = t.id AND x.root_id = $2` +
+			order + `$4) r WHERE t.depth < $5`
+	}
+	rows, err := x.db.Read().QueryContext(ctx, `
+		WITH RECURSIVE tree (id, under_id, depth, rank) AS (
+		    SELECT * FROM (SELECT x.comment_id, x.under_id, 1, x.`+column+` FROM comment_rank x
+		        WHERE x.under_id = $1 AND x.root_id = $2`+first+order+`$3) f
+		    UNION ALL SELECT r.comment_id, r.under_id, t.depth + 1, r.`+column+` `+below+`)
+		SELECT id, under_id, rank FROM (SELECT id, under_id, depth, rank FROM tree LIMIT $6) f
+		ORDER BY depth, rank DESC, id DESC`, args...)
+	if err != nil {
+		return nil, err
+	}
+	var out []branch
+	err = each(rows, func() error {
+		var b branch
+		err := rows.Scan(&b.id, &b.under, &b.key)
+		out = append(out, b)
+		return err
+	})
+	return out, err
+}
+
+// Ancestors lists what a comment answers, and what that answers, up to the
+// post, the oldest first; the comment itself is the last. At most limit of them,
+// the nearest.
+func (x *Index) Ancestors(ctx context.Context, v Viewer, p Post, comment int64, limit int) ([]*Comment, error) {
+	rows, err := x.db.Read().QueryContext(ctx, `
+		WITH RECURSIVE up (id, under_id, height) AS (
+		    SELECT k.comment_id, k.under_id, 0 FROM comment_rank k WHERE k.comment_id = $1
+		    UNION ALL SELECT k.comment_id, k.under_id, u.height + 1 FROM up u CROSS JOIN comment_rank k
+		    WHERE k.comment_id = u.under_id AND u.height < $2)
+		SELECT id FROM up ORDER BY height DESC`, comment, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read what a comment answers: %w", err)
+	}
+	var ids []int64
+	err = each(rows, func() error {
+		var id int64
+		err := rows.Scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what a comment answers: %w", err)
+	}
+	all, err := x.comments(ctx, v, p, ids)
+	out := make([]*Comment, 0, len(ids))
+	for _, id := range ids {
+		if c := all[id]; c != nil {
+			c.More = false
+			out = append(out, c)
+		}
+	}
+	return out, err
+}
+
+// CommentIn finds a comment of a thread by its key.
+func (x *Index) CommentIn(ctx context.Context, p Post, key syntax.RecordKey) (id int64, ok bool, err error) {
+	if !isTID(key) {
+		return 0, false, nil
+	}
+	ok, err = found(x.db.Read().QueryRowContext(ctx, `
+		SELECT k.comment_id FROM comment c CROSS JOIN comment_rank k
+		WHERE c.tid = $1 AND k.comment_id = c.id AND k.root_id = $2 ORDER BY c.id DESC LIMIT 1`, tidNumber(key), p.ID).Scan(&id))
+	if err != nil {
+		return 0, false, fmt.Errorf("find a comment: %w", err)
+	}
+	return id, ok, nil
+}
+
+// goneBecause is why the viewer does not see comment c by account a in the
+// community of the thread, parameter $3, as a number of Gone.
+func goneBecause(v Viewer) string {
+	blocked := `CAST($1 AS BIGINT) < 0`
+	if v.ID != 0 {
+		blocked = blockedPerson("c.author_id")
+	}
+	return `CASE WHEN c.deleted THEN 1 WHEN ` + banHolds("c.author_id", "$3") + ` THEN 2 WHEN NOT a.active THEN 3 WHEN ` + blocked + ` THEN 4 ELSE 0 END`
+}
+
+// comments reads comments of one thread, in at most store.MaxList at once, with
+// the viewer's votes.
+func (x *Index) comments(ctx context.Context, v Viewer, p Post, ids []int64) (map[int64]*Comment, error) {
+	out := make(map[int64]*Comment, len(ids))
+	for len(ids) > 0 {
+		part := ids[:min(len(ids), store.MaxList)]
+		ids = ids[len(part):]
+		list, args := store.List(4, part)
+		rows, err := x.db.Read().QueryContext(ctx, `SELECT `+commentFields+`, `+goneBecause(v)+`
+			FROM comment c CROSS JOIN account a LEFT JOIN comment_tally t ON t.comment_id = c.id
+			LEFT JOIN actor_profile i ON i.account_id = c.author_id
+			LEFT JOIN comment o ON o.id = COALESCE(c.parent_id, c.gone_parent) LEFT JOIN account u ON u.id = o.author_id
+			WHERE a.id = c.author_id AND c.id IN `+list, append(append(x.sight(v), p.CommunityID), args...)...)
+		if err != nil {
+			return nil, err
+		}
+		err = each(rows, func() error {
+			c, err := scanComment(rows)
+			c.Post = Ref{p.URI(), p.CID}
+			out[c.ID] = c
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		votes, err := x.votesOn(ctx, v, part)
+		if err != nil {
+			return nil, err
+		}
+		for id, vote := range votes {
+			if c := out[id]; c != nil && c.Gone == 0 {
+				c.Vote = vote
+			}
+		}
+	}
+	return out, nil
+}
+
+const commentFields = `c.id, c.tid, c.rev, COALESCE(c.cid, ''), c.record, COALESCE(c.created_at, 0), c.indexed_at, COALESCE(c.edited_at, 0),
+	a.did, COALESCE(a.handle, ''), COALESCE(i.display_name, ''), COALESCE(i.avatar, ''),
+	COALESCE(t.upvotes, 0), COALESCE(t.downvotes, 0), COALESCE(t.replies, 0),
+	COALESCE(u.did, ''), COALESCE(o.tid, 0), COALESCE(o.cid, ''), EXISTS (SELECT 1 FROM comment_rank z WHERE z.under_id = c.id)`
+
+func scanComment(rows *sql.Rows) (*Comment, error) {
+	c := &Comment{}
+	var tid, rev, created, indexed, edited, parentTID int64
+	var record []byte
+	var parentDID syntax.DID
+	var parentCID syntax.CID
+	err := rows.Scan(&c.ID, &tid, &rev, &c.CID, &record, &created, &indexed, &edited,
+		&c.Author.DID, &c.Author.Handle, &c.Author.DisplayName, &c.Author.Avatar, &c.Upvotes, &c.Downvotes, &c.Replies,
+		&parentDID, &parentTID, &parentCID, &c.More, &c.Gone)
+	c.URI = recordURI(c.Author.DID, CommentCollection, tidText(tid))
+	c.CreatedAt, c.IndexedAt, c.EditedAt = time.UnixMicro(created).UTC(), store.FromMicros(indexed), store.FromMicros(edited)
+	c.Record = record
+	if parentDID != "" {
+		c.Parent = &Ref{recordURI(parentDID, CommentCollection, tidText(parentTID)), parentCID}
+	}
+	switch c.Gone {
+	case 0:
+		return c, err
+	case GoneDeleted:
+		if c.CreatedAt = time.UnixMicro(revTime(tid)).UTC(); rev > 0 {
+			c.GoneAt = time.UnixMicro(revTime(rev)).UTC()
+		}
+	}
+	c.Author, c.Record, c.CID, c.EditedAt = Person{}, nil, "", time.Time{}
+	c.Upvotes, c.Downvotes = 0, 0
+	return c, err
+}

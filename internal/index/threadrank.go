@@ -1,0 +1,140 @@
+package index
+
+import (
+	"context"
+	"database/sql"
+	"maps"
+	"slices"
+)
+
+// place of comments in threads: comment_rank has a row for every comment that a
+// thread shows, and for those that are gone as long as something that the thread
+// shows answers them.
+
+// threadRow is a comment as it is and as its thread has it.
+type threadRow struct {
+	id, root, parent        int64 // what it answers, or answered
+	created, score          int64
+	deleted, answered       bool
+	placed                  bool
+	under, rankedRoot       int64
+	rankedAt, hot, rankedBy int64 // created, hot and score of the row
+	// lost is a comment that is gone and of which nothing tells where it was.
+	lost bool
+}
+
+// noteThreads remembers the comments whose counters change: votes move them.
+func (b *batch) noteThreads(context.Context) error {
+	for id := range b.talk {
+		b.threads[id] = 0
+	}
+	return nil
+}
+
+// settleThreads gives every comment that was touched its place in its thread.
+// b.threads holds them, each with the root that an answer to it names, or 0.
+func (b *batch) settleThreads(ctx context.Context) error {
+	for len(b.threads) > 0 {
+		ids := slices.Sorted(maps.Keys(b.threads))
+		hints := b.threads
+		b.threads = map[int64]int64{}
+		rows, err := b.loadThreads(ctx, ids)
+		if err != nil {
+			return err
+		}
+		var puts, marks [][]any
+		var drops []int64
+		for _, r := range rows {
+			if r.lost && hints[r.id] != 0 {
+				r.root, r.lost = hints[r.id], false
+				marks = append(marks, []any{r.id, r.root})
+			}
+			puts, drops = b.placeComment(r, puts, drops)
+		}
+		if err := b.storeThreads(ctx, puts, drops, marks); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// placeComment decides where a comment is to be, and has what it answers looked
+// at again when that changes.
+func (b *batch) placeComment(r threadRow, puts [][]any, drops []int64) ([][]any, []int64) {
+	wanted := r.root != 0 && (!r.deleted || r.answered)
+	under := r.parent
+	if under == 0 {
+		under = r.root
+	}
+	hot := hotRank(r.score, r.created)
+	switch {
+	case !wanted && !r.placed:
+		return puts, drops
+	case !wanted:
+		b.lookAgain(r.under, 0)
+		return puts, append(drops, r.id)
+	case r.placed && r.under == under && r.rankedRoot == r.root && r.hot == hot && r.rankedBy == r.score && r.rankedAt == r.created:
+		return puts, drops
+	}
+	if !r.placed || r.under != under {
+		b.lookAgain(r.under, 0)
+		b.lookAgain(under, r.root)
+	}
+	return append(puts, []any{r.id, under, r.root, r.created, hot, r.score}), drops
+}
+
+// lookAgain has a comment looked at that may be gone, and so depend on what
+// answers it. root is the thread of such an answer.
+func (b *batch) lookAgain(id, root int64) {
+	if isComment(id) && (root != 0 || b.threads[id] == 0) {
+		b.threads[id] = root
+	}
+}
+
+func (b *batch) loadThreads(ctx context.Context, ids []int64) ([]threadRow, error) {
+	keys := make([][]any, len(ids))
+	for i, id := range ids {
+		keys[i] = []any{id}
+	}
+	out := make([]threadRow, 0, len(ids))
+	err := b.probe(ctx, "id", []string{"BIGINT"}, keys, `
+		SELECT c.id, c.deleted, COALESCE(c.root_id, 0), COALESCE(c.parent_id, 0), COALESCE(c.gone_root, 0), COALESCE(c.gone_parent, 0),
+		       COALESCE(c.created_at, 0), c.tid, COALESCE(t.score, 0), k.comment_id IS NOT NULL, COALESCE(k.under_id, 0),
+		       COALESCE(k.root_id, 0), COALESCE(k.created_at, 0), COALESCE(k.hot, 0), COALESCE(k.score, 0),
+		       c.deleted AND EXISTS (SELECT 1 FROM comment_rank o WHERE o.under_id = c.id)
+		FROM wanted w CROSS JOIN comment c LEFT JOIN comment_tally t ON t.comment_id = c.id
+		LEFT JOIN comment_rank k ON k.comment_id = c.id WHERE c.id = w.id`,
+		func(rows *sql.Rows) error {
+			var r threadRow
+			var goneRoot, goneParent, tid int64
+			err := rows.Scan(&r.id, &r.deleted, &r.root, &r.parent, &goneRoot, &goneParent, &r.created, &tid, &r.score,
+				&r.placed, &r.under, &r.rankedRoot, &r.rankedAt, &r.hot, &r.rankedBy, &r.answered)
+			if r.deleted {
+				r.root, r.parent, r.lost = goneRoot, goneParent, goneRoot == 0
+				// It stays where it was, or goes where its key says.
+				if r.created = revTime(tid); r.placed {
+					r.created = r.rankedAt
+				}
+			}
+			out = append(out, r)
+			return err
+		})
+	return out, err
+}
+
+func (b *batch) storeThreads(ctx context.Context, puts [][]any, drops []int64, marks [][]any) error {
+	for _, m := range marks {
+		if _, err := b.tx.ExecContext(ctx, `UPDATE comment SET gone_root = $1 WHERE id = $2`, m[1], m[0]); err != nil {
+			return err
+		}
+	}
+	for _, id := range drops {
+		if _, err := b.tx.ExecContext(ctx, `DELETE FROM comment_rank WHERE comment_id = $1`, id); err != nil {
+			return err
+		}
+	}
+	return b.upsert(ctx, `INSERT INTO comment_rank (comment_id, under_id, root_id, created_at, hot, score)`,
+		slices.Repeat([]string{"BIGINT"}, 6), puts, `
+		ON CONFLICT (comment_id) DO UPDATE SET under_id = excluded.under_id, root_id = excluded.root_id,
+		    created_at = excluded.created_at, hot = excluded.hot, score = excluded.score`)
+}
