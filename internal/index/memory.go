@@ -91,6 +91,15 @@ func (m *memory) learn(seq int64, l lesson) {
 	}
 }
 
+// pass goes on to transaction seq, which has changed nothing that is remembered.
+func (m *memory) pass(seq int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.seq == seq-1 {
+		m.seq = seq
+	}
+}
+
 // recent remembers the values used last, between most and twice as many.
 type recent[K comparable, V any] struct {
 	most       int

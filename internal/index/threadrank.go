@@ -2,9 +2,10 @@ package index
 
 import (
 	"context"
-	"database/sql"
 	"maps"
 	"slices"
+
+	"github.com/atoll-social/atoll/internal/store"
 )
 
 // place of comments in threads: comment_rank has a row for every comment that a
@@ -104,10 +105,10 @@ func (b *batch) loadThreads(ctx context.Context, ids []int64) ([]threadRow, erro
 		       c.deleted AND EXISTS (SELECT 1 FROM comment_rank o WHERE o.under_id = c.id)
 		FROM wanted w CROSS JOIN comment c LEFT JOIN comment_tally t ON t.comment_id = c.id
 		LEFT JOIN comment_rank k ON k.comment_id = c.id WHERE c.id = w.id`,
-		func(rows *sql.Rows) error {
+		func(row store.Row) error {
 			var r threadRow
 			var goneRoot, goneParent, tid int64
-			err := rows.Scan(&r.id, &r.deleted, &r.root, &r.parent, &goneRoot, &goneParent, &r.created, &tid, &r.score,
+			err := row.Scan(&r.id, &r.deleted, &r.root, &r.parent, &goneRoot, &goneParent, &r.created, &tid, &r.score,
 				&r.placed, &r.under, &r.rankedRoot, &r.rankedAt, &r.hot, &r.rankedBy, &r.answered)
 			if r.deleted {
 				r.root, r.parent, r.lost = goneRoot, goneParent, goneRoot == 0
@@ -133,7 +134,7 @@ func (b *batch) storeThreads(ctx context.Context, puts [][]any, drops []int64, m
 			return err
 		}
 	}
-	return b.upsert(ctx, `INSERT INTO comment_rank (comment_id, under_id, root_id, created_at, hot, score)`,
+	return b.upsert(ctx, "comment_rank", `comment_id, under_id, root_id, created_at, hot, score`,
 		slices.Repeat([]string{"BIGINT"}, 6), puts, `
 		ON CONFLICT (comment_id) DO UPDATE SET under_id = excluded.under_id, root_id = excluded.root_id,
 		    created_at = excluded.created_at, hot = excluded.hot, score = excluded.score`)

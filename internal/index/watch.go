@@ -45,7 +45,11 @@ func (w *watchers) wake() {
 // moves no post, so that whoever keeps what was shown knows that it is over.
 // It waits for its turn like everybody who writes here.
 func (x *Index) tick(ctx context.Context, tx *store.Tx) error {
-	_, err := tx.ExecContext(ctx, `UPDATE index_clock SET seq = seq + 1 WHERE id = 1`)
-	tx.AfterCommit(x.watchers.wake)
+	var seq int64
+	err := tx.QueryRowContext(ctx, `UPDATE index_clock SET seq = seq + 1 WHERE id = 1 RETURNING seq`).Scan(&seq)
+	tx.AfterCommit(func() {
+		x.memory.pass(seq)
+		x.watchers.wake()
+	})
 	return err
 }

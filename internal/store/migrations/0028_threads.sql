@@ -12,13 +12,13 @@ WHERE deleted;
 -- comment or the post itself. A comment that is gone has a row as long as one of
 -- its answers has.
 CREATE TABLE comment_rank (
-    comment_id BIGINT NOT NULL PRIMARY KEY,
+    comment_id BIGINT NOT NULL CONSTRAINT comment_rank_key PRIMARY KEY,
     under_id   BIGINT NOT NULL,
     root_id    BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     hot        BIGINT NOT NULL,
     score      BIGINT NOT NULL
-);
+) WITH (fillfactor = 70);
 
 CREATE INDEX comment_rank_hot ON comment_rank (under_id, hot, comment_id);
 CREATE INDEX comment_rank_top ON comment_rank (under_id, score, comment_id);
