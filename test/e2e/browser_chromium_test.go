@@ -212,6 +212,12 @@ func (w *window) beginSignIn(account network.Account, returnTo string) {
 	w.open("/sign-in?" + url.Values{"return_to": {returnTo}}.Encode())
 	w.fill("handle", account.Handle)
 	w.press("Continue")
+	w.typePassword(account)
+}
+
+// typePassword goes past the PDS's sign-in page.
+func (w *window) typePassword(account network.Account) {
+	w.t.Helper()
 	w.await("the PDS's sign-in page", `document.querySelector("input[type=password]")`)
 	password := chromedp.CSS(`input[type=password]`)
 	w.do("type the password", chromedp.SendKeys(password, account.Password))

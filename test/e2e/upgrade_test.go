@@ -107,3 +107,28 @@ func (i *instance) liveSession(a network.Account) (id string) {
 	}
 	return id
 }
+
+// TestMorePermissionsInARealBrowser: the form leads on to the member's server past
+// the content policy, and back.
+func TestMorePermissionsInARealBrowser(t *testing.T) {
+	t.Parallel()
+	inst := start(t, shape{confidential: true, signInScope: "atproto"})
+	commons, member := community(t, inst.network), inst.network.NewAccount(t, 0)
+	w := inst.chromium().window()
+	w.signIn(member, "/discover")
+	title := "more in a browser " + network.Name("x")
+	fillPost(w, commons, title)
+	w.press("Post")
+	w.await("the question", button("Give this permission in a new tab"))
+	w.want("Write posts in your repository", "Then come back here and send the form again.")
+	w.picture("permission")
+	// In this tab, because a window of the test has one.
+	eval[struct{}](w, `(f => { f.removeAttribute("target"); f.removeAttribute("rel"); })(document.querySelector("form[action='/oauth/upgrade']"))`)
+	w.press("Give this permission in a new tab")
+	w.typePassword(member)
+	w.press("Authorize")
+	w.awaitPath("/discover")
+	fillPost(w, commons, title)
+	w.press("Post")
+	w.await("the new post in its place", `document.querySelector("li:target")`)
+}
