@@ -60,6 +60,7 @@ type commands struct {
 	Ingest   ingestCommand   `cmd:"" help:"Show and repair what was read from the network."`
 	Lexicon  lexiconCommand  `cmd:"" help:"Check lexicon files."`
 	Jobs     jobsCommand     `cmd:"" help:"List, show, retry and cancel what is done later."`
+	Accounts accountsCommand `cmd:"" help:"List, show, repair and rename the accounts of communities; give out their recovery keys."`
 	Doctor   doctorCommand   `cmd:"" help:"Check from outside what usually breaks and say how to mend it."`
 	Login    loginCommand    `cmd:"" help:"Sign in at an instance from this terminal."`
 	Whoami   whoamiCommand   `cmd:"" help:"Say who is signed in from this terminal."`

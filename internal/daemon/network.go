@@ -72,6 +72,12 @@ func NewDoctor(cfg Config) (*doctor.Doctor, error) {
 		PublicURL: cfg.Settings.PublicURL, ClientID: ClientID(cfg.Settings),
 		PLCURL: strings.TrimSuffix(cfg.Settings.PLCURL, "/"), Now: cfg.Now,
 	}
+	if h := cfg.Settings.Hosting; h.On() {
+		d.Hosting = &doctor.Hosting{
+			PDS: h.PDSURL, AdminPassword: h.PDSAdminPassword, HandleDomain: h.HandleDomain, Mint: h.Invite == "mint",
+			Mapped: len(cfg.Settings.DevHandles) > 0,
+		}
+	}
 	for _, s := range cfg.Settings.Sources {
 		if s.Kind == ingest.Repos { // Jetstream hosts answer to nothing else
 			d.Sources = append(d.Sources, s.URL)

@@ -35,6 +35,7 @@ type Doctor struct {
 	ClientID  string       // client_id that the instance signs in with
 	PLCURL    string
 	Sources   []string // origins of the servers that are listened to
+	Hosting   *Hosting // nil: communities cannot be created here
 	Now       func() time.Time
 }
 
@@ -45,7 +46,7 @@ func (d *Doctor) Check(ctx context.Context) []Finding {
 	for _, origin := range d.Sources {
 		findings = append(findings, d.source(ctx, origin))
 	}
-	return findings
+	return append(findings, d.CheckHosting(ctx)...)
 }
 
 // Print writes the findings, worst first among equals of order, and reports

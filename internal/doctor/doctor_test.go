@@ -46,7 +46,7 @@ func TestAHealthyInstance(t *testing.T) {
 	t.Parallel()
 	findings := instance(t, nil).Check(t.Context())
 	var out bytes.Buffer
-	if !doctor.Print(&out, findings) || len(findings) != 6 {
+	if !doctor.Print(&out, findings) || len(findings) != 7 {
 		t.Errorf("a healthy instance: %d findings\n%s", len(findings), out.String())
 	}
 }
