@@ -83,8 +83,8 @@ type AppSignIn struct {
 // NewAppID returns an id for an app session. It is no secret.
 func NewAppID() string { return rand.Text() }
 
-// AppSecret is an app's refresh secret, at most half of which changes with use:
-// 16 bytes that name the session, and 32 that change.
+// AppSecret is an app's refresh secret: 16 bytes that name the session and stay,
+// and 32 that change with every use.
 type AppSecret struct{ family, rest []byte }
 
 const (

@@ -23,9 +23,9 @@ type client struct {
 	member network.Account
 }
 
-func (inst *instance) client(server int) client {
-	inst.t.Helper()
-	c := client{inst.browser(), inst.network.NewAccount(inst.t, server)}
+func (i *instance) client(server int) client {
+	i.t.Helper()
+	c := client{i.browser(), i.network.NewAccount(i.t, server)}
 	c.signIn(c.member)
 	return c
 }
