@@ -17,6 +17,7 @@ type gifFile struct {
 // and what programs have added are left out. Nothing may follow the end.
 func stripGIF(file []byte) (picture, error) {
 	f := &gifFile{in: file}
+	f.out.Grow(len(file))
 	head, err := f.take(13)
 	if err != nil {
 		return picture{}, err
@@ -139,7 +140,7 @@ func (f *gifFile) frame() error {
 
 func (f *gifFile) end() (picture, error) {
 	switch {
-	case len(f.in) > 0:
+	case !isPadding(f.in):
 		return picture{}, errTrailer
 	case f.pic.frames == 0:
 		return picture{}, fmt.Errorf("%w: no pixels", errBroken)

@@ -40,6 +40,7 @@ type jpegFile struct {
 // picture is left out: telephones put films and depth maps there.
 func stripJPEG(file []byte) (picture, error) {
 	f := jpegFile{in: file[2:]}
+	f.out.Grow(len(file))
 	f.out.Write(file[:2])
 	for {
 		marker, err := f.marker()

@@ -182,6 +182,9 @@ func budget(width, height, frames int) error {
 	return nil
 }
 
+// isPadding reports that what follows a picture says nothing.
+func isPadding(rest []byte) bool { return len(bytes.TrimLeft(rest, "\x00")) == 0 }
+
 func invalid(cause error, sentence string) error {
 	return fault.Wrap(fault.Invalid, cause, sentence).WithCode("InvalidRequest")
 }

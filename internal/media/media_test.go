@@ -120,6 +120,21 @@ func TestColoursStay(t *testing.T) {
 	}
 }
 
+// TestPadding holds that empty bytes behind a picture, which some programs
+// leave, do no harm.
+func TestPadding(t *testing.T) {
+	t.Parallel()
+	for _, file := range [][]byte{pngFileOf(t, canvas(8, 8), 1), gifFileOf(t, 8, 8, 1), webpFileOf(8, 8, 1), jpegFileOf(t, 8, 8, 1)} {
+		want, err := Check(Embed, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Check(Embed, append(bytes.Clone(file), 0, 0, 0)); err != nil || !bytes.Equal(got.Body, want.Body) {
+			t.Errorf("%s: %v, or another picture", want.MIME, err)
+		}
+	}
+}
+
 // TestOrientation holds that a picture keeps how it is turned, whatever else
 // its Exif block said, and in whichever order of bytes.
 func TestOrientation(t *testing.T) {

@@ -33,6 +33,7 @@ type pngFile struct {
 // may follow the last chunk.
 func stripPNG(file []byte) (picture, error) {
 	f := &pngFile{}
+	f.out.Grow(len(file))
 	f.out.WriteString(pngHead)
 	in := file[len(pngHead):]
 	for {
@@ -239,7 +240,7 @@ func checkProfile(data []byte) error {
 
 func (f *pngFile) end(rest []byte) (picture, error) {
 	switch {
-	case len(rest) > 0:
+	case !isPadding(rest):
 		return picture{}, errTrailer
 	case !f.painted:
 		return picture{}, fmt.Errorf("%w: no pixels", errBroken)

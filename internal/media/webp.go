@@ -26,10 +26,12 @@ func stripWebP(file []byte) (picture, error) {
 	switch {
 	case size > uint64(len(file)):
 		return picture{}, errCut
-	case size < uint64(len(file)):
+	case size < 12:
+		return picture{}, fmt.Errorf("%w: a size of %d", errBroken, size)
+	case !isPadding(file[size:]):
 		return picture{}, errTrailer
 	}
-	chunks, err := riffs(file[12:])
+	chunks, err := riffs(file[12:size])
 	if err != nil {
 		return picture{}, err
 	}

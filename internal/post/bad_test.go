@@ -214,7 +214,7 @@ func TestBadComments(t *testing.T) {
 		{"a root without CID", Ref{root.URI, ""}, root, "c", "InvalidReply"},
 		{"a root with the CID of a picture", Ref{root.URI, "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"}, root, "c", "InvalidReply"},
 		{"a root that is a comment", answer, answer, "c", "InvalidReply"},
-		{"a root that is a vote", unknown(index.VoteCollection), root, "c", "RootNotFound"},
+		{"a root that is a vote", unknown(index.VoteCollection), root, "c", "InvalidReply"},
 		{"a root that is not known", unknown(index.PostCollection), root, "c", "RootNotFound"},
 		{"a root that is deleted", removed, removed, "c", "RootNotFound"},
 		{"a root in the older form of nothing", Ref{legacy(9), someCID}, root, "c", "RootNotFound"},

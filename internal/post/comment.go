@@ -63,7 +63,7 @@ func (s *Service) reply(ctx context.Context, in CommentInput) (root, parent inde
 	switch {
 	case err != nil:
 		return root, parent, badReply(err)
-	case root.IsComment():
+	case !isPost(in.Root.URI):
 		return root, parent, badReply(invalid(nil, "The root of a comment is a post."))
 	case !ok || !root.Visible:
 		return root, parent, gone("RootNotFound", nil)
@@ -78,6 +78,12 @@ func (s *Service) reply(ctx context.Context, in CommentInput) (root, parent inde
 		return root, parent, gone("ParentNotFound", nil)
 	}
 	return root, parent, nil
+}
+
+// isPost reports that a URI is that of a post, in either form.
+func isPost(uri string) bool {
+	collection := syntax.ATURI(uri).Collection()
+	return collection == index.PostCollection || collection == index.LegacyPostCollection
 }
 
 // badReply gives malformed references their name.

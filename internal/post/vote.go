@@ -88,12 +88,12 @@ func (s *Service) votedOn(ctx context.Context, ref Ref) (index.Subject, error) {
 	if err != nil {
 		return index.Subject{}, badSubject(err)
 	}
-	switch collection := syntax.ATURI(ref.URI).Collection(); {
+	switch {
 	case ok:
 		return subject, nil
-	case collection == index.CommentCollection:
+	case syntax.ATURI(ref.URI).Collection() == index.CommentCollection:
 		return index.Subject{}, gone("CommentNotFound", nil)
-	case collection == index.PostCollection, collection == index.LegacyPostCollection:
+	case isPost(ref.URI):
 		return index.Subject{}, postNotFound(nil)
 	}
 	return index.Subject{}, badSubject(invalid(nil, "Only posts and comments can be voted on."))

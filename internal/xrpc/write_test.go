@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atdata"
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -21,6 +22,7 @@ import (
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/store"
 )
 
 // The procedures by which members write what they say.
@@ -86,6 +88,10 @@ func TestWriting(t *testing.T) {
 	record := a.record(made["uri"])
 	if edited["uri"] != made["uri"] || edited["cid"] == made["cid"] || record["title"] != "t" || record["content"] != "c" || record["tags"] != nil {
 		t.Errorf("edited %v to %v: %v", made, edited, record)
+	}
+	stale := a.post(postUpdateMethod, cookie, fmt.Sprintf(`{"uri":%q,"title":"x","swapRecord":%q}`, made["uri"], made["cid"]))
+	if stale.status != 409 || stale.Error != "InvalidSwap" || a.record(made["uri"])["title"] != "t" {
+		t.Errorf("a stale edit: %d %s", stale.status, stale.body)
 	}
 	reply := `"reply":{"root":` + root + `,"parent":` + root + `}`
 	comment := call(commentCreateMethod, `{`+reply+`,"content":"c","langs":["en"]}`, key...)
@@ -195,7 +201,7 @@ func TestBadWrites(t *testing.T) {
 	a := newAPI(t)
 	cookie := a.signIn("", alice)
 	foreign, ref := a.postOf(bob, 1)
-	own, _ := a.postOf(alice, 2)
+	own, ownRef := a.postOf(alice, 2)
 	answer, answerRef := a.said(bob, index.CommentCollection, 3, map[string]any{"content": "c",
 		"reply": map[string]any{"root": parsed(t, ref), "parent": parsed(t, ref)}})
 	const long = "at://did:plc:aliceaaaaaaaaaaaaaaaaaaa/social.coves.community.postv2/3kzzzzzzzzzz2"
@@ -252,6 +258,23 @@ func TestBadWrites(t *testing.T) {
 			t.Errorf("%s %.120s: %d %s (%s), want %d %s", tt.method, tt.body, got.status, got.Error, got.Words, tt.status, tt.code)
 		}
 	}
+	at := time.Now()
+	err := a.db.Tx(t.Context(), func(tx *store.Tx) error {
+		_, err := a.index.ApplyAccounts(t.Context(), tx, []index.AccountEvent{{DID: bob, Status: &index.Status{Reason: "deactivated", At: at}}})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ method, body, code string }{
+		{commentCreateMethod, reply(ref, ref), "RootNotFound"},
+		{voteCreateMethod, `{"subject":` + ref + `,"direction":"up"}`, "PostNotFound"},
+		{voteCreateMethod, `{"subject":` + answerRef + `,"direction":"up"}`, "CommentNotFound"},
+	} {
+		if got := a.post(tt.method, cookie, tt.body); got.status != 404 || got.Error != tt.code {
+			t.Errorf("%s about a deactivated account: %d %s, want %s", tt.method, got.status, got.Error, tt.code)
+		}
+	}
 	for _, method := range []string{postUpdateMethod, postDeleteMethod, commentCreateMethod, commentUpdateMethod, commentDeleteMethod,
 		voteCreateMethod, voteDeleteMethod, profileMethod, uploadMethod} {
 		for _, body := range []string{"", "[]", "{", "\"\xff\"", "{}{}"} {
@@ -273,7 +296,7 @@ func TestBadWrites(t *testing.T) {
 		t.Errorf("wrote %d times", len(a.desk.actors))
 	}
 	a.desk.fail = fault.New(fault.Forbidden, "Scope.").WithCode("MissingScope")
-	if got := a.post(voteCreateMethod, cookie, `{"subject":`+ref+`,"direction":"up"}`); got.status != 403 || got.Error != "MissingScope" {
+	if got := a.post(voteCreateMethod, cookie, `{"subject":`+ownRef+`,"direction":"up"}`); got.status != 403 || got.Error != "MissingScope" {
 		t.Errorf("missing scope: %d %s", got.status, got.Error)
 	}
 }
