@@ -102,7 +102,11 @@ func (m *Manager) Repair(ctx context.Context, did syntax.DID) (how string, err e
 }
 
 func (m *Manager) repair(ctx context.Context, h *held) (how string, err error) {
-	h.needsRepair, h.status = false, statusActive // to be found out anew
+	if err := m.look(ctx, h.row); errors.Is(err, errInactive) && h.status != "deactivated" {
+		h.checkedAt, h.problem = m.cfg.Now(), problemText(err)
+		return "", errors.Join(err, h.save(ctx)) // no credential would help
+	}
+	h.needsRepair = false // to be found out anew
 	err = m.renew(ctx, h)
 	if err == nil {
 		return "its credentials work and were renewed", nil

@@ -30,6 +30,11 @@ func (i *instance) secrets() (map[string]string, error) {
 			return nil, err
 		}
 	}
+	for _, column := range []string{"password", "recovery_key", "invite", "access_token", "refresh_token"} {
+		if err := i.open(db, ring, "hosted_account", "id", column, found); err != nil {
+			return nil, err
+		}
+	}
 	return found, i.open(db, ring, "signing_key", "kid", "private_key", found)
 }
 
