@@ -30,7 +30,7 @@ var layers = []struct {
 	{"storage", []string{"store", "job"}},
 	{"network", []string{"identity", "pds"}},
 	{"machinery", []string{"feed", "servicetoken", "session", "login", "account", "agent", "index", "ingest"}},
-	{"domain", []string{"media", "record", "community", "post"}},
+	{"domain", []string{"aggregator", "media", "record", "community", "post"}},
 	{"surfaces", []string{"xrpc", "web", "rpc"}},
 	{"assembly", []string{"config", "doctor", "daemon", "admin", "appclient", "cli"}},
 }

@@ -61,6 +61,8 @@ type Limits struct {
 	SignInsPerMinute  int // begun sign-ins, per address (IPv6: per /64)
 	RequestsPerMinute int // everything else, per address
 	WritesPerMinute   int // records written through Atoll, per account
+
+	AggregatorPostsPerHour int // posts by key, per aggregator and community
 }
 
 // Retention says how long things are kept that nobody asks to have removed.
@@ -117,7 +119,7 @@ func Default() *Config {
 		LogFormat:  "text",
 		Delegation: Delegation{Writes: "oauth"},
 		Hosting:    Hosting{Invite: "mint"},
-		Limits:     Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60},
+		Limits:     Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60, AggregatorPostsPerHour: 10},
 		Retention:  Retention{AuditDays: 90, DeletedDays: 30, SessionDays: 180},
 		origins:    map[string]origin{},
 	}

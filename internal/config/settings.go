@@ -84,6 +84,7 @@ func runningSettings() []setting {
 		countSetting("limits.sign_ins_per_minute", "sign-ins begun, per address", func(c *Config) *int { return &c.Limits.SignInsPerMinute }),
 		countSetting("limits.requests_per_minute", "requests, per address", func(c *Config) *int { return &c.Limits.RequestsPerMinute }),
 		countSetting("limits.writes_per_minute", "records written, per account", func(c *Config) *int { return &c.Limits.WritesPerMinute }),
+		countSetting("limits.aggregator_posts_per_hour", "posts by key, per aggregator and community", func(c *Config) *int { return &c.Limits.AggregatorPostsPerHour }),
 		countSetting("retention.sessions", "days after which a session that nobody uses ends", func(c *Config) *int { return &c.Retention.SessionDays }),
 		countSetting("retention.audit", "days for which the audit trail is kept", func(c *Config) *int { return &c.Retention.AuditDays }),
 		countSetting("retention.deleted_accounts", "days for which the content of deleted accounts is kept, hidden", func(c *Config) *int { return &c.Retention.DeletedDays }),

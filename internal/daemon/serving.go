@@ -70,8 +70,12 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 	if err != nil {
 		return nil, err
 	}
+	aggregators, err := d.aggregators(i, m, c)
+	if err != nil {
+		return nil, err
+	}
 	api, err := xrpc.New(xrpc.Config{
-		Services: services,
+		Services: services, Aggregators: aggregators,
 		Sessions: m.sessions, Cookies: m.cookies, Renewing: m.client, Apps: m.apps.sessions, Origins: origins,
 		Origin: i.origin, Index: c.index, Feeds: c.feeds, Names: c.names, Cursors: c.cursors, Posts: c.posts, Communities: c.communities, Writes: writes,
 	})

@@ -51,6 +51,21 @@ func (d *Directory) resolveHandle(ctx context.Context, handle syntax.Handle) (sy
 	return did, err
 }
 
+// WellKnownDID asks the web server of a domain, and nobody else, which account
+// the domain is of (/.well-known/atproto-did). It asks every time. Errors:
+// *TLDError, and *Error with ErrHandleNotFound, ErrBlocked or ErrUnavailable.
+func (d *Directory) WellKnownDID(ctx context.Context, domain syntax.Handle) (syntax.DID, error) {
+	domain = domain.Normalize()
+	origin, local := d.localOrigin(domain)
+	if err := CheckHost(domain.String(), d.cfg.Dev || local); err != nil {
+		return "", err
+	}
+	if !local {
+		origin = "https://" + domain.String()
+	}
+	return d.askWellKnown(ctx, domain, origin)
+}
+
 func (d *Directory) localOrigin(handle syntax.Handle) (origin string, ok bool) {
 	for suffix, origin := range d.cfg.DevHandles {
 		if strings.HasSuffix(handle.String(), suffix) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/atoll-social/atoll/internal/aggregator"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/servicetoken"
 	"github.com/atoll-social/atoll/internal/session"
@@ -83,6 +84,8 @@ func (s *Server) bearer(ctx context.Context, values []string, m method) (caller,
 		return caller{}, refuseToken(values, m)
 	}
 	switch {
+	case aggregator.IsKey(token):
+		return s.key(ctx, token, m)
 	case servicetoken.Looks(token):
 		return s.service(ctx, token, m)
 	case s.cfg.Apps == nil || m.takes()&byApp == 0:

@@ -49,7 +49,16 @@ var accepted = map[syntax.NSID]proof{
 	"social.coves.feed.vote.create":                byMember,
 	"social.coves.feed.vote.delete":                byMember,
 	"social.coves.actor.updateProfile":             byMember,
+	"social.coves.community.post.getStatus":        byMember,
 	uploadImageMethod:                              byMember,
+
+	"social.coves.aggregator.register":          byMember,
+	"social.coves.aggregator.createApiKey":      byMember,
+	"social.coves.aggregator.getApiKey":         byMember,
+	"social.coves.aggregator.revokeApiKey":      byMember,
+	"social.coves.aggregator.getServices":       byAnybody,
+	"social.coves.aggregator.getAuthorizations": byAnybody,
+	"social.coves.aggregator.listForCommunity":  byAnybody,
 }
 
 // takes are the proofs that a route accepts.

@@ -103,6 +103,7 @@ func newAPI(t *testing.T, change ...func(*Config)) *api {
 		Names: names, Origin: origin,
 		Feeds: must(feed.New(feed.Config{Index: a.index, Cursors: must(index.NewCursors(make([]byte, 32)))(t), Logger: quiet}))(t),
 	}
+	cfg.Aggregators = newAggregators(t, db, a.index, cfg.Sessions)
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -36,6 +36,9 @@ func (s *Server) postCreate(w http.ResponseWriter, r *http.Request, who caller) 
 	if err != nil {
 		return err
 	}
+	if in.Community, err = s.admit(r.Context(), who, in.Community); err != nil {
+		return err
+	}
 	created, err := s.cfg.Posts.Create(r.Context(), actor, post.CreateInput{
 		Community: in.Community, Title: in.Title, Content: in.Content, Facets: in.Facets, Embed: in.Embed,
 		Langs: in.Langs, Labels: in.Labels, Tags: in.Tags, Key: r.Header.Get(IdempotencyHeader),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/atoll-social/atoll/internal/aggregator"
 	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/feed"
@@ -36,6 +37,8 @@ type Config struct {
 	// Services knows the tokens that members' servers sign for them; nil: none
 	// are taken.
 	Services Services
+	// Aggregators knows services that post by a key; nil: there are none.
+	Aggregators *aggregator.Service
 	// Origins tells requests of our own pages from those of others.
 	Origins *httpserver.Origins
 	// Origin is where pictures are served, without a slash at its end.
@@ -79,7 +82,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("xrpc: Sessions, Origins, Index, Feeds, Names, Cursors, Posts and Communities are required")
 	}
 	s := &Server{cfg: cfg, methods: map[syntax.NSID]method{}}
-	for _, m := range s.all() {
+	for _, m := range append(s.all(), s.aggregatorMethods()...) {
 		s.methods[m.nsid] = m
 	}
 	return s, nil

@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/atoll-social/atoll/test/network"
 )
@@ -112,5 +116,81 @@ func TestAppPasswords(t *testing.T) {
 	}
 	if a := post("by signing in"); a.status != http.StatusOK {
 		t.Errorf("posting without it: %d %s", a.status, a.body)
+	}
+}
+
+// TestAnAggregator: a service proves its domain and gets a key without a browser,
+// by tokens of its server; with the key it posts where the community lets it, by
+// the session that it has here, until the key is revoked.
+func TestAnAggregator(t *testing.T) {
+	t.Parallel()
+	inst := start(t, shape{confidential: true})
+	commons := community(t, inst.network)
+	bot := inst.network.NewAccount(t, 1)
+	domain := network.AppHost()
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == domain && r.URL.Path == "/.well-known/atproto-did" {
+			fmt.Fprintln(w, bot.DID)
+			return
+		}
+		http.NotFound(w, r)
+	}))
+	t.Cleanup(site.Close)
+	inst.hosts[domain] = site.Listener.Addr().String()
+	inst.restart()
+	server, err := inst.network.SignInWithPassword(t.Context(), bot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func(method, body, token string) answer {
+		return inst.browser().do(http.MethodPost, "/xrpc/"+method, strings.NewReader(body),
+			map[string]string{"Content-Type": "application/json", "Authorization": "Bearer " + token})
+	}
+	own := func(method, body string) answer {
+		return call("social.coves.aggregator."+method, body, serviceToken(t, server, "did:web:"+inst.host, "social.coves.aggregator."+method))
+	}
+	if a := own("register", `{"did":"`+bot.DID+`","domain":"`+inst.host+`"}`); a.status != http.StatusBadRequest || !strings.Contains(a.body, "DomainVerificationFailed") {
+		t.Errorf("another's domain: %d %s", a.status, a.body)
+	}
+	if a := own("register", `{"did":"`+bot.DID+`","domain":"`+domain+`"}`); a.status != http.StatusOK {
+		t.Fatalf("register: %d %s", a.status, a.body)
+	}
+	var made struct{ Key string }
+	if a := own("createApiKey", ""); a.status != http.StatusOK || json.Unmarshal([]byte(a.body), &made) != nil || !strings.HasPrefix(made.Key, "ckapi_") {
+		t.Fatalf("key: %d %s", a.status, a.body)
+	}
+	title := "by an aggregator " + network.Name("x")
+	create := func() answer {
+		return call(createMethod, `{"community":"`+commons.DID+`","title":"`+title+`"}`, made.Key)
+	}
+	if a := create(); a.status != http.StatusForbidden || !strings.Contains(a.body, "NotAuthorized") {
+		t.Errorf("not authorized: %d %s", a.status, a.body)
+	}
+	moderator, err := inst.network.SignInWithPassword(t.Context(), commons)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := moderator.CreateRecord(t.Context(), "social.coves.aggregator.authorization", "", map[string]any{
+		"aggregatorDid": bot.DID, "communityDid": commons.DID, "enabled": true, "createdAt": now(), "createdBy": commons.DID}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the authorization", func() bool {
+		return strings.Contains(inst.browser().get("/xrpc/social.coves.aggregator.getAuthorizations?aggregatorDid="+bot.DID).body, commons.DID)
+	})
+	if a := create(); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "SignInAgain") {
+		t.Errorf("authorized, without a session: %d %s", a.status, a.body)
+	}
+	inst.browser().signIn(bot)
+	if a := create(); a.status != http.StatusOK || !strings.Contains(a.body, "at://"+bot.DID+"/"+postCollection) {
+		t.Errorf("authorized: %d %s", a.status, a.body)
+	}
+	if _, uris := discover(t, inst.browser(), title); len(uris) != 1 {
+		t.Errorf("on Discover %d times, want once", len(uris))
+	}
+	if a := own("revokeApiKey", ""); a.status != http.StatusOK {
+		t.Errorf("revoke: %d %s", a.status, a.body)
+	}
+	if a := create(); a.status != http.StatusUnauthorized {
+		t.Errorf("revoked: %d %s", a.status, a.body)
 	}
 }
