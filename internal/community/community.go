@@ -10,18 +10,22 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/atdata"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/atoll-social/atoll/internal/account"
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/record"
 	"github.com/atoll-social/atoll/internal/store"
 )
 
-// Agent reads records and chooses keys for new ones; agent.Agent does.
+// Agent reads records, chooses keys for new ones and stores files; agent.Agent
+// does.
 type Agent interface {
 	Key(ctx context.Context, did syntax.DID, key string, request []byte) (syntax.TID, error)
 	Read(ctx context.Context, did syntax.DID, collection syntax.NSID, rkey syntax.RecordKey) (agent.Read, error)
+	Upload(ctx context.Context, actor agent.Actor, u agent.Upload) (atdata.Blob, error)
 }
 
 // Config is what a Service needs.
@@ -38,18 +42,21 @@ type Config struct {
 	Hosting Hosting
 	// Instance is this instance's own DID.
 	Instance syntax.DID
-	// Admins look after every community that is hosted here.
-	Admins []syntax.DID
-	Logger *slog.Logger
+	// Admins look after every community that is hosted here. With AdminsOnly
+	// nobody else creates one.
+	Admins     []syntax.DID
+	AdminsOnly bool
+	Logger     *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
 // Service acts for members and moderators. It is safe for concurrent use.
 type Service struct {
-	cfg  Config
-	log  *slog.Logger
-	wake chan struct{}
+	cfg    Config
+	log    *slog.Logger
+	wake   chan struct{}
+	studio *record.Studio
 }
 
 // New checks cfg. It does no I/O.
@@ -60,13 +67,16 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{cfg: cfg, log: cfg.Logger.With("component", "community"), wake: make(chan struct{}, 1)}, nil
+	return &Service{cfg: cfg, log: cfg.Logger.With("component", "community"), wake: make(chan struct{}, 1),
+		studio: record.NewStudio()}, nil
 }
 
 // Hosting is where this instance's communities live; account.Manager is.
 type Hosting interface {
 	// Hosts reports whether this instance holds an account's credentials.
 	Hosts(ctx context.Context, did syntax.DID) (bool, error)
+	// Provision makes an account with a profile.
+	Provision(ctx context.Context, req account.Request) (account.Hosted, error)
 }
 
 func (s *Service) hosts(ctx context.Context, did syntax.DID) (bool, error) {

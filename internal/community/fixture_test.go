@@ -7,12 +7,17 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/atdata"
 	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
 
+	"github.com/atoll-social/atoll/internal/account"
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/index"
@@ -28,21 +33,44 @@ type repos struct {
 	mu      sync.Mutex
 	records map[pds.Place]map[string]any
 	writes  []pds.Place
+	keys    map[string]chosen
+	uploads []syntax.DID // who has stored a file
 	last    int64
 	fail    error
 }
 
-func newRepos() *repos { return &repos{records: map[pds.Place]map[string]any{}} }
+func newRepos() *repos {
+	return &repos{records: map[pds.Place]map[string]any{}, keys: map[string]chosen{}}
+}
 
 func (r *repos) rev() syntax.TID {
 	r.last = max(r.last+1, time.Now().UnixMicro())
 	return syntax.NewTID(r.last, 0)
 }
 
-func (r *repos) Key(context.Context, syntax.DID, string, []byte) (syntax.TID, error) {
+func (r *repos) Key(_ context.Context, did syntax.DID, key string, request []byte) (syntax.TID, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.rev(), nil
+	if len(key) > 255 {
+		return "", fault.New(fault.Invalid, "The key is too long.").WithCode("InvalidRequest")
+	}
+	if key == "" {
+		return r.rev(), nil
+	}
+	name := string(did) + " " + key
+	if _, ok := r.keys[name]; !ok {
+		r.keys[name] = chosen{r.rev(), string(request)}
+	}
+	if r.keys[name].request != string(request) {
+		return "", fault.New(fault.Conflict, "Another request had this key.").WithCode("Conflict")
+	}
+	return r.keys[name].tid, nil
+}
+
+// chosen is what a key of a request has come to.
+type chosen struct {
+	tid     syntax.TID
+	request string
 }
 
 func (r *repos) Create(ctx context.Context, actor agent.Actor, w agent.Write) (agent.Done, error) {
@@ -105,6 +133,17 @@ func (r *repos) Read(_ context.Context, did syntax.DID, collection syntax.NSID, 
 	return agent.Read{CID: cid, Record: maps.Clone(was)}, err
 }
 
+func (r *repos) Upload(_ context.Context, actor agent.Actor, u agent.Upload) (atdata.Blob, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fail != nil {
+		return atdata.Blob{}, r.fail
+	}
+	sum, err := cid.NewPrefixV1(cid.Raw, multihash.SHA2_256).Sum(u.Body)
+	r.uploads = append(r.uploads, actor.DID)
+	return atdata.Blob{Ref: atdata.CIDLink(sum), MimeType: u.MIME, Size: int64(len(u.Body))}, err
+}
+
 // in lists the records of an account in a collection.
 func (r *repos) in(did syntax.DID, collection syntax.NSID) map[syntax.RecordKey]map[string]any {
 	r.mu.Lock()
@@ -127,10 +166,48 @@ type village struct {
 	tray  *tray
 }
 
-// hosting are the accounts whose credentials this instance holds.
-type hosting map[syntax.DID]bool
+// made begins the DIDs of accounts that hosting makes.
+const made = "did:plc:made"
 
-func (h hosting) Hosts(_ context.Context, did syntax.DID) (bool, error) { return h[did], nil }
+// hosting is an instance's PDS: it holds the credentials of garden, and makes
+// accounts.
+type hosting struct {
+	repos *repos
+	mu    sync.Mutex
+	made  map[string]account.Hosted // by request
+	names map[string]bool
+	fail  error
+}
+
+func (h *hosting) Hosts(_ context.Context, did syntax.DID) (bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return did == garden || slices.ContainsFunc(slices.Collect(maps.Values(h.made)), func(m account.Hosted) bool { return m.DID == did }), nil
+}
+
+func (h *hosting) Provision(ctx context.Context, req account.Request) (account.Hosted, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if done, ok := h.made[req.Key]; ok || h.fail != nil {
+		return done, h.fail
+	}
+	if h.names[req.Name] {
+		return account.Hosted{}, fault.New(fault.Conflict, "The name is taken.").WithCode("NameTaken")
+	}
+	raw, err := json.Marshal(req.Record)
+	if err != nil {
+		return account.Hosted{}, err
+	}
+	record, err := atdata.UnmarshalJSON(raw)
+	if err != nil {
+		return account.Hosted{}, err
+	}
+	did := syntax.DID(made + strings.Repeat(string(rune('a'+len(h.made))), 20))
+	done, err := h.repos.Create(ctx, agent.Actor{DID: did}, agent.Write{Collection: index.CommunityCollection, RKey: "self", Record: record})
+	out := account.Hosted{DID: did, Handle: syntax.Handle(req.Name + ".groups.example.com"), URI: done.URI, CID: done.CID, Rev: done.Rev}
+	h.made[req.Key], h.names[req.Name] = out, true
+	return out, err
+}
 
 // tray is a queue whose jobs tests do themselves. The real one has a test of
 // its own.
@@ -203,7 +280,7 @@ func newVillage(t *testing.T, db *store.DB, r *repos, change ...func(*Config)) *
 		t.Fatal(err)
 	}
 	q := &tray{}
-	cfg := Config{DB: db, Index: x, Agent: r, Records: records, Names: newResolver(t, x, town{}), Jobs: q, Hosting: hosting{garden: true},
+	cfg := Config{DB: db, Index: x, Agent: r, Records: records, Names: newResolver(t, x, town{}), Jobs: q, Hosting: &hosting{repos: r, made: map[string]account.Hosted{}, names: map[string]bool{}},
 		Instance: own, Logger: quiet}
 	for _, f := range change {
 		f(&cfg)

@@ -47,6 +47,9 @@ func (w town) Lookup(_ context.Context, id syntax.AtIdentifier) (*sdk.Identity, 
 			return &sdk.Identity{DID: did, Handle: handle}, nil
 		}
 	}
+	if strings.HasPrefix(id.String(), made) {
+		return &sdk.Identity{DID: id.DID(), Handle: syntax.HandleInvalid}, nil
+	}
 	if id.IsDID() {
 		return nil, &identity.Error{Subject: id.String(), Reason: identity.ErrDIDNotFound}
 	}

@@ -118,6 +118,12 @@ func (w *Writer) Delete(ctx context.Context, actor agent.Actor, del agent.Delete
 	return err
 }
 
+// Wrote applies a record that somebody else has had written, as Create and Put
+// do.
+func (w *Writer) Wrote(ctx context.Context, done agent.Done, write agent.Write, people ...index.Identity) {
+	w.apply(ctx, syntax.DID(done.URI.Authority().String()), done.Rev, people, wrote{index.Update, write})
+}
+
 // wrote is one thing that a revision of a repository did.
 type wrote struct {
 	action index.Action
