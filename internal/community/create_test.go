@@ -234,11 +234,13 @@ func TestUpdateRefused(t *testing.T) {
 		{alice, "nobody.example.com", Profile{DisplayName: sent("x")}, "not found CommunityNotFound"},
 		{alice, "", Profile{DisplayName: sent("x")}, "invalid InvalidRequest"},
 		{alice, string(made.DID), Profile{DisplayName: sent(strings.Repeat("x", 129))}, "invalid ContentTooLong"},
+		{alice, string(made.DID) + " renamed", Profile{}, "invalid InvalidRequest"},
 		{alice, string(made.DID), Profile{Visibility: sent("secret")}, "invalid InvalidRequest"},
 		{alice, string(made.DID), Profile{Avatar: record.Picture{Base64: sent("AAAA")}}, "invalid InvalidRequest"},
 		{alice, string(made.DID), Profile{DescriptionFacets: sent(json.RawMessage(`[{"index":{"byteStart":0,"byteEnd":9},"features":[]}]`))}, "invalid InvalidRequest"},
 	} {
-		_, err := v.Update(t.Context(), agent.Actor{DID: tt.who}, UpdateInput{Community: tt.community, Profile: tt.p})
+		named, name, _ := strings.Cut(tt.community, " ")
+		_, err := v.Update(t.Context(), agent.Actor{DID: tt.who}, UpdateInput{Community: named, Name: name, Profile: tt.p})
 		if code(err) != tt.want {
 			t.Errorf("%s %+v: %v, want %s", tt.who, tt.p, err, tt.want)
 		}

@@ -1,6 +1,7 @@
 package community
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -11,6 +12,8 @@ import (
 // UpdateInput is what is to become of a community.
 type UpdateInput struct {
 	Community string // as for Resolver
+	// Name is empty, or the name that the community has.
+	Name string
 	Profile
 }
 
@@ -31,6 +34,10 @@ func (s *Service) Update(ctx context.Context, actor agent.Actor, in UpdateInput)
 	}
 	if err := s.govern(ctx, actor.DID, id.DID, Settings); err != nil {
 		return Created{}, err
+	}
+	if known, ok, err := s.cfg.Index.Community(ctx, id.DID); err != nil || ok && in.Name != "" && in.Name != known.Name {
+		return Created{}, cmp.Or(err, error(invalid(nil,
+			"The name of a community is part of its handle and cannot be changed here. Change the display name.")))
 	}
 	pictures, err := s.look(ctx, in.Profile, change)
 	if err != nil {

@@ -25,6 +25,7 @@ func check(c *Config) []Problem {
 	checkNetwork(c, say)
 	checkDelegation(c, say)
 	checkHosting(c, say)
+	checkCommunity(c, say)
 	checkRetention("retention.audit", c.Retention.AuditDays, say)
 	checkRetention("retention.deleted_accounts", c.Retention.DeletedDays, say)
 	if c.Retention.SessionDays > maxSession {
@@ -37,6 +38,15 @@ func check(c *Config) []Problem {
 		say("log_format", "is %q; there are text and json", c.LogFormat)
 	}
 	return problems
+}
+
+func checkCommunity(c *Config, say sayFunc) {
+	switch {
+	case c.Community.Creation != CreationMembers && c.Community.Creation != CreationAdmins:
+		say("community.creation", "is %q; there are members and admins", c.Community.Creation)
+	case c.Community.Creation == CreationAdmins && len(c.Admins) == 0:
+		say("community.creation", "is admins, but there are none; name them in admins")
+	}
 }
 
 // maxSession is how long browsers keep a cookie, in days.

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"github.com/atoll-social/atoll/internal/keyring"
 )
 
@@ -37,11 +39,24 @@ type Config struct {
 
 	Delegation Delegation
 	Hosting    Hosting
+	Community  Community
+	Admins     []syntax.DID // look after every community that is hosted here
 	Limits     Limits
 	Retention  Retention
 
 	origins map[string]origin
 }
+
+// Community says who does what about communities.
+type Community struct {
+	Creation string // members or admins: who creates one
+}
+
+// Who creates communities.
+const (
+	CreationMembers = "members"
+	CreationAdmins  = "admins"
+)
 
 // Hosting says where accounts for communities are made. It is off without PDSURL.
 type Hosting struct {
@@ -119,6 +134,7 @@ func Default() *Config {
 		LogFormat:  "text",
 		Delegation: Delegation{Writes: "oauth"},
 		Hosting:    Hosting{Invite: "mint"},
+		Community:  Community{Creation: CreationMembers},
 		Limits:     Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60, AggregatorPostsPerHour: 10},
 		Retention:  Retention{AuditDays: 90, DeletedDays: 30, SessionDays: 180},
 		origins:    map[string]origin{},

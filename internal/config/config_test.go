@@ -123,6 +123,19 @@ func TestHosting(t *testing.T) {
 	}
 }
 
+// TestCommunity holds that members create communities unless admins do.
+func TestCommunity(t *testing.T) {
+	t.Parallel()
+	const admin = "did:plc:aliceaaaaaaaaaaaaaaaaaaa"
+	c, _, err := load(t, "admins = ['"+admin+"']\n[community]\ncreation = 'admins'", nil, nil)
+	if err != nil || c.Community.Creation != config.CreationAdmins || len(c.Admins) != 1 || c.Admins[0] != admin {
+		t.Errorf("creation %q, admins %v, %v", c.Community.Creation, c.Admins, err)
+	}
+	if c, _, err := load(t, "", nil, nil); err != nil || c.Community.Creation != config.CreationMembers {
+		t.Errorf("by default: %+v, %v", c, err)
+	}
+}
+
 func TestDevelopmentHandles(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{".one.test": "http://localhost:2583", ".two.test": "http://localhost:2584"}
@@ -212,6 +225,9 @@ func TestMistakesNameTheirSetting(t *testing.T) {
 		{"a private recovery key", "[hosting]\nrecovery_key = 'hunter2'", nil, "hosting.recovery_key: must be the did:key"},
 		{"a recovery key of another kind", "[hosting]\nrecovery_key = 'did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK'", nil, "hosting.recovery_key: must be the did:key"},
 		{"unknown way of invites", "[hosting]\ninvite = 'maybe'", nil, "hosting.invite: is \"maybe\""},
+		{"who creates", "[community]\ncreation = 'nobody'", nil, "community.creation: is \"nobody\""},
+		{"admins create, without any", "[community]\ncreation = 'admins'", nil, "community.creation: is admins, but there are none"},
+		{"an admin by handle", "admins = ['alice.example.com']", nil, "is not the DID of an account"},
 		{"zero byte", "data_dir = \"a\\u0000b\"", nil, "data_dir: holds a zero byte"},
 	}
 	for _, c := range cases {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"github.com/atoll-social/atoll/internal/keyring"
 )
 
@@ -31,7 +33,7 @@ func (s setting) env() string {
 
 // settings lists every key in the order in which they are explained.
 func settings() []setting {
-	return slices.Concat(servingSettings(), storageSettings(), networkSettings(), delegationSettings(), hostingSettings(), runningSettings())
+	return slices.Concat(servingSettings(), storageSettings(), networkSettings(), delegationSettings(), hostingSettings(), communitySettings(), runningSettings())
 }
 
 func servingSettings() []setting {
@@ -75,6 +77,21 @@ func hostingSettings() []setting {
 		textSetting("hosting.recovery_key", "did:key that can take their accounts back; empty for one made for each", func(c *Config) *string { return &c.Hosting.RecoveryKey }),
 		textSetting("hosting.invite", "mint a code for each account, or none", func(c *Config) *string { return &c.Hosting.Invite }),
 	}
+}
+
+func communitySettings() []setting {
+	return []setting{
+		textSetting("community.creation", "who creates communities: members or admins", func(c *Config) *string { return &c.Community.Creation }),
+		listSetting("admins", "DIDs of those who look after every community that is hosted here", parseAdmin, syntax.DID.String, func(c *Config) *[]syntax.DID { return &c.Admins }),
+	}
+}
+
+func parseAdmin(text string) (syntax.DID, error) {
+	did, err := syntax.ParseDID(text)
+	if err != nil || did.Method() != "plc" && did.Method() != "web" {
+		return "", errors.New("is not the DID of an account, such as did:plc:… (a handle can change hands)")
+	}
+	return did, nil
 }
 
 func runningSettings() []setting {

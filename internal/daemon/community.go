@@ -20,12 +20,14 @@ func (d *Daemon) communities(i *instance, c *content, records *record.Writer) er
 	}
 	c.names, err = community.NewResolver(community.ResolverConfig{
 		Index: c.index, Directory: i.directory, HTTP: i.calls, Instance: own,
+		HandleDomain: d.settings.Hosting.HandleDomain,
 	})
 	if err != nil {
 		return err
 	}
 	c.communities, err = community.New(community.Config{
-		DB: i.DB, Index: c.index, Agent: c.agents, Records: records, Names: c.names, Jobs: i.queue, Instance: own,
+		DB: i.DB, Index: c.index, Agent: c.agents, Records: records, Names: c.names, Jobs: i.queue, Hosting: i.accounts,
+		Instance: own, Admins: d.settings.Admins, AdminsOnly: d.settings.Community.Creation == config.CreationAdmins,
 		Logger: d.cfg.Logger, Now: d.cfg.Now,
 	})
 	if err == nil && d.settings.Has(config.RoleJobs) {

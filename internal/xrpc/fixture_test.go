@@ -98,7 +98,7 @@ func newAPI(t *testing.T, change ...func(*Config)) *api {
 		Index:    a.index,
 		Cursors:  must(index.NewCursors(make([]byte, 32)))(t),
 		Communities: must(community.New(community.Config{DB: db, Index: a.index, Agent: a.desk, Records: records, Names: names, Logger: quiet,
-			Jobs: must(job.New(job.Config{DB: db, Logger: quiet}))(t)}))(t),
+			Instance: "did:web:app.example.com", Hosting: &hosting{desk: a.desk}, Jobs: must(job.New(job.Config{DB: db, Logger: quiet}))(t)}))(t),
 		Posts: must(post.New(post.Config{DB: db, Index: a.index, Agent: a.desk, Records: records, Communities: names, Logger: quiet}))(t),
 		Names: names, Origin: origin,
 		Feeds: must(feed.New(feed.Config{Index: a.index, Cursors: must(index.NewCursors(make([]byte, 32)))(t), Logger: quiet}))(t),

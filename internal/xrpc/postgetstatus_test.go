@@ -22,7 +22,8 @@ func TestPostGetStatus(t *testing.T) {
 	status := func(uri string) answer {
 		return a.do(call{verb: "GET", path: "/xrpc/social.coves.community.post.getStatus?uri=" + url.QueryEscape(uri)})
 	}
-	if diff := cmp.Diff(map[string]any{"status": "pending"}, a.fields(status(uri.String()))); diff != "" {
+	const policy = "Everybody may post here."
+	if diff := cmp.Diff(map[string]any{"status": "pending", "policy": policy}, a.fields(status(uri.String()))); diff != "" {
 		t.Errorf("pending (-want +got):\n%s", diff)
 	}
 	subject := map[string]any{"uri": uri.String(), "cid": string(must(agent.RecordCID(post))(t))}
@@ -31,7 +32,7 @@ func TestPostGetStatus(t *testing.T) {
 		a.apply(commons, collection, index.AdmissionKey(uri), fields)
 		return syntax.ATURI("at://" + string(commons) + "/" + string(collection) + "/" + string(index.AdmissionKey(uri)))
 	}
-	accepted := map[string]any{"status": "accepted", "acceptanceUri": decision(index.AcceptanceCollection, map[string]any{}).String()}
+	accepted := map[string]any{"status": "accepted", "policy": policy, "acceptanceUri": decision(index.AcceptanceCollection, map[string]any{}).String()}
 	if diff := cmp.Diff(accepted, a.fields(status(uri.String()))); diff != "" {
 		t.Errorf("accepted (-want +got):\n%s", diff)
 	}
@@ -40,7 +41,7 @@ func TestPostGetStatus(t *testing.T) {
 		t.Errorf("the older form (-want +got):\n%s", diff)
 	}
 	decision(index.RemovalCollection, map[string]any{"code": "spam", "reason": "Again."})
-	want := map[string]any{"status": "removed", "acceptanceUri": accepted["acceptanceUri"],
+	want := map[string]any{"status": "removed", "policy": policy, "acceptanceUri": accepted["acceptanceUri"],
 		"removal": map[string]any{"code": "spam", "reason": "Again.", "removedAt": "2026-01-02T03:04:05.000Z"}}
 	if diff := cmp.Diff(want, a.fields(status(uri.String()))); diff != "" {
 		t.Errorf("removed (-want +got):\n%s", diff)

@@ -111,6 +111,8 @@ func (s *Server) all() []method {
 		{"social.coves.community.blockCommunity", http.MethodPost, required, index.CommunityBlockCollection, s.blockCommunity},
 		{"social.coves.community.unblockCommunity", http.MethodPost, required, index.CommunityBlockCollection, s.unblockCommunity},
 		{"social.coves.community.getBlockedCommunities", http.MethodGet, required, "", s.getBlockedCommunities},
+		{"social.coves.community.create", http.MethodPost, required, "", s.communityCreate},
+		{"social.coves.community.update", http.MethodPost, required, "", s.communityUpdate},
 		{"social.coves.community.post.getStatus", http.MethodGet, optional, "", s.postGetStatus},
 		{"social.coves.feed.getAll", http.MethodGet, optional, "", s.getAll},
 		{"social.coves.feed.getTimeline", http.MethodGet, required, "", s.getTimeline},
