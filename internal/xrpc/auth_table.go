@@ -52,7 +52,6 @@ var accepted = map[syntax.NSID]proof{
 	"social.coves.feed.vote.create":                byMember,
 	"social.coves.feed.vote.delete":                byMember,
 	"social.coves.actor.updateProfile":             byMember,
-	"social.coves.community.post.getStatus":        byMember,
 	uploadImageMethod:                              byMember,
 
 	"social.coves.aggregator.register":          byMember,
