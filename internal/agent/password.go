@@ -200,14 +200,17 @@ func (p *Passwords) Info(ctx context.Context, did syntax.DID) (info PasswordInfo
 	return info, true, nil
 }
 
-// doer sends requests to origin with the member's password session; ok is false
-// when there is no password that fits.
-func (p *Passwords) doer(ctx context.Context, did syntax.DID, origin string) (d pds.Doer, ok bool, err error) {
+// doer sends requests to origin with the member's password session. The error
+// is errNoPassword when there is none that fits.
+func (p *Passwords) doer(ctx context.Context, did syntax.DID, origin string) (pds.Doer, error) {
 	info, ok, err := p.Info(ctx, did)
-	if err != nil || !ok || info.PDS != origin || !info.RefusedAt.IsZero() {
-		return nil, false, err // a password is not taken along to another server
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok || info.PDS != origin || !info.RefusedAt.IsZero(): // it is not taken along to another server
+		return nil, errNoPassword
 	}
-	return bearer{http: p.cfg.HTTP, origin: origin, tokens: passwordTokens{p, did}}, true, nil
+	return bearer{http: p.cfg.HTTP, origin: origin, tokens: passwordTokens{p, did}}, nil
 }
 
 func (p *Passwords) server(origin string) (*pds.Client, error) {

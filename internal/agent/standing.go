@@ -130,16 +130,21 @@ func (a *Agent) standByOAuth(ctx context.Context, s *Standing) (WayStanding, err
 	if a.cfg.Sessions == nil {
 		return closed, nil
 	}
-	all, _, err := a.cfg.Sessions.List(ctx, session.Query{DID: s.DID})
+	paused, _, err := a.cfg.Sessions.List(ctx, session.Query{DID: s.DID, State: session.StatePaused, Limit: 1})
 	if err != nil {
 		return closed, err
 	}
-	for _, one := range all {
+	if len(paused) > 0 {
+		s.State, s.Mend = Inactive, ""
+		return WayStanding{Way: ByOAuth, Why: "Your server says that your account is not active there."}, nil
+	}
+	live, _, err := a.cfg.Sessions.List(ctx, session.Query{DID: s.DID, State: session.StateLive})
+	if err != nil {
+		return closed, err
+	}
+	for _, one := range live {
 		switch {
-		case one.State == session.StatePaused:
-			s.State, s.Mend = Inactive, ""
-			return WayStanding{Way: ByOAuth, Why: "Your server says that your account is not active there."}, nil
-		case one.State != session.StateLive && one.State != session.StateExpiring:
+		case one.State == session.StateUnusable:
 			continue
 		case s.PDS != "" && one.PDS != s.PDS:
 			closed.Why = "Your account has moved to another server since you signed in."

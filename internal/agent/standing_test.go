@@ -13,10 +13,18 @@ import (
 	"github.com/atoll-social/atoll/internal/store/storetest"
 )
 
-// all lists sessions whatever is asked.
+// all lists sessions by their state.
 type all []session.Info
 
-func (l all) List(context.Context, session.Query) ([]session.Info, bool, error) { return l, false, nil }
+func (l all) List(_ context.Context, q session.Query) (some []session.Info, more bool, err error) {
+	for _, s := range l {
+		live := s.State == session.StateLive || s.State == session.StateUnusable
+		if s.State == q.State || live && q.State == session.StateLive {
+			some = append(some, s)
+		}
+	}
+	return some, false, nil
+}
 
 // TestStanding holds A10: one look-up says how an account stands, which way is
 // taken, and how to mend what is wrong.

@@ -55,13 +55,13 @@ func (a *Agent) attempt(ctx context.Context, actor Actor, scopes string,
 	if err != nil {
 		return origin, err
 	}
-	var closed error // why the first way was
+	var closed error // why the first way was; that there is no password tells least
 	for _, open := range ways {
 		err := a.by(ctx, open, origin, do)
 		if err == nil || !isClosed(err) {
 			return origin, err
 		}
-		if closed == nil {
+		if closed == nil || errors.Is(closed, errNoPassword) {
 			closed = err
 		}
 	}
@@ -99,18 +99,15 @@ func (a *Agent) ways(ctx context.Context, actor Actor, origin string, need oauth
 			return []way{func(context.Context) (pds.Doer, error) { return doer, nil }}, nil
 		}
 	}
-	ways, why := a.sessions(ctx, actor, need)
-	if why != nil && !isClosed(why) || a.cfg.Passwords == nil {
-		return ways, why
+	ways, err := a.sessions(ctx, actor, need)
+	if err != nil && !isClosed(err) || a.cfg.Passwords == nil {
+		return ways, err
 	}
-	doer, given, err := a.cfg.Passwords.doer(ctx, actor.DID, origin)
-	switch {
-	case err != nil:
-		return nil, err
-	case !given:
-		return ways, why
+	if err != nil {
+		ways = []way{func(context.Context) (pds.Doer, error) { return nil, err }}
 	}
-	password := way(func(context.Context) (pds.Doer, error) { return doer, nil })
+	// Whether there is a password is asked only when its turn comes.
+	password := way(func(ctx context.Context) (pds.Doer, error) { return a.cfg.Passwords.doer(ctx, actor.DID, origin) })
 	if a.cfg.Writes == ByAppPassword {
 		return append([]way{password}, ways...), nil
 	}

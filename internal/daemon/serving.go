@@ -75,7 +75,7 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 		return nil, err
 	}
 	api, err := xrpc.New(xrpc.Config{
-		Services: services, Aggregators: aggregators,
+		Services: services, Aggregators: aggregators, Standings: c.agents,
 		Sessions: m.sessions, Cookies: m.cookies, Renewing: m.client, Apps: m.apps.sessions, Origins: origins,
 		Origin: i.origin, Index: c.index, Feeds: c.feeds, Names: c.names, Cursors: c.cursors, Posts: c.posts, Communities: c.communities, Writes: writes,
 	})

@@ -139,11 +139,22 @@ func refuseToken(values []string, m method) error {
 	isToken := strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")
 	if len(values) == 1 && isToken && m.writes != "" && isForeignToken(token) {
 		return fault.New(fault.Unauthenticated, "This token was issued by another server for use there. "+
-			"With it, create the record yourself: call com.atproto.repo.createRecord at your PDS with collection "+
+			"With it, do this yourself: call com.atproto.repo."+directCall(m.nsid)+" at your PDS with collection "+
 			m.writes.String()+". It is indexed here like any other, so "+m.nsid.String()+" is not needed.").
 			WithCode("DirectWriteRequired")
 	}
 	return fault.New(fault.Unauthenticated, "This token was not issued by this server, or is over.").WithCode("AuthRequired")
+}
+
+// directCall is what a client calls at its PDS in place of a method of ours.
+func directCall(nsid syntax.NSID) string {
+	switch name := nsid.Name(); {
+	case name == "delete", strings.HasPrefix(name, "un"):
+		return "deleteRecord"
+	case strings.HasPrefix(name, "update"):
+		return "putRecord"
+	}
+	return "createRecord"
 }
 
 // isForeignToken recognises an access token of a PDS or its authorization

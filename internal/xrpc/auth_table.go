@@ -18,7 +18,7 @@ const (
 	byAnybody = byMember | byKey
 )
 
-// mePath is the one route that takes proof and is no method of a lexicon.
+// mePath is what takes proof and is no method of a lexicon, with what is below it.
 const mePath = "api/me"
 
 // accepted is the table of what each route takes. A new one has a line here; a

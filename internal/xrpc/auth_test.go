@@ -84,20 +84,27 @@ func TestWhoMayAsk(t *testing.T) {
 	}
 }
 
-// TestDirectWrite holds A8: a client with a token of its PDS is told the
-// collection and the method.
+// TestDirectWrite holds A8: at every method that writes, a client with a token of
+// its PDS is told the collection and the method.
 func TestDirectWrite(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	got := a.do(call{verb: "POST", path: "/xrpc/social.coves.community.post.create", body: "{}",
-		headers: []string{"Authorization", "Bearer " + jwt(`{"sub":"`+string(alice)+`"}`)}})
-	for _, word := range []string{"social.coves.community.postv2", "com.atproto.repo.createRecord", "social.coves.community.post.create"} {
-		if !strings.Contains(got.Words, word) {
-			t.Errorf("%q does not name %s", got.Words, word)
+	calls := map[string]string{"create": "com.atproto.repo.createRecord", "subscribe": "com.atproto.repo.createRecord", "delete": "com.atproto.repo.deleteRecord",
+		"unsubscribe": "com.atproto.repo.deleteRecord", "update": "com.atproto.repo.putRecord", "updateProfile": "com.atproto.repo.putRecord"}
+	for nsid, m := range a.methods {
+		if m.writes == "" {
+			continue
 		}
-	}
-	if got.header.Get("WWW-Authenticate") == "" {
-		t.Error("401 without WWW-Authenticate")
+		got := a.do(call{verb: "POST", path: Prefix + nsid.String(), body: "{}",
+			headers: []string{"Authorization", "Bearer " + jwt(`{"sub":"`+string(alice)+`"}`)}})
+		for _, word := range []string{m.writes.String(), calls[nsid.Name()], "at your PDS", nsid.String()} {
+			if got.status != 401 || got.Error != "DirectWriteRequired" || !strings.Contains(got.Words, word) {
+				t.Errorf("%s: %d %s: %q does not name %s", nsid, got.status, got.Error, got.Words, word)
+			}
+		}
+		if got.header.Get("WWW-Authenticate") == "" {
+			t.Errorf("%s: 401 without WWW-Authenticate", nsid)
+		}
 	}
 }
 

@@ -39,6 +39,8 @@ type Config struct {
 	Services Services
 	// Aggregators knows services that post by a key; nil: there are none.
 	Aggregators *aggregator.Service
+	// Standings says how members can be acted for; nil: nobody asks.
+	Standings Standings
 	// Origins tells requests of our own pages from those of others.
 	Origins *httpserver.Origins
 	// Origin is where pictures are served, without a slash at its end.
@@ -139,6 +141,9 @@ func (s *Server) Mount(mux *http.ServeMux) {
 	mux.Handle(Prefix, httpserver.Handler(s.RenderFault, s.unknown))
 	me := method{verb: http.MethodGet, auth: required, handle: s.me}
 	mux.Handle("GET /api/me", s.handler(me))
+	if s.cfg.Standings != nil {
+		mux.Handle("GET /api/me/standing", s.handler(method{verb: http.MethodGet, auth: required, handle: s.meStanding}))
+	}
 	if s.cfg.Apps != nil {
 		mux.Handle("POST /oauth/refresh", httpserver.Handler(s.RenderFault, s.appRefresh))
 	}
