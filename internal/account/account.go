@@ -96,6 +96,7 @@ func New(cfg Config) (*Manager, error) {
 		}
 	}
 	cfg.Queue.Register(provisionKind, m.provisionJob, job.Limit(4), job.Timeout(provisionTime))
+	cfg.Queue.Register(lookKind, m.lookJob, job.Limit(2), job.Timeout(checkTime))
 	cfg.Queue.Register(checkKind, m.checkJob, job.Limit(1), job.Timeout(checkTime))
 	cfg.Queue.Periodic(checkKind, checkEvery)
 	return m, nil

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"github.com/atoll-social/atoll/internal/job"
 	"github.com/atoll-social/atoll/internal/store"
 )
 
 const (
+	lookKind   = "account_look"
 	checkKind  = "account_check"
 	checkEvery = 10 * time.Minute
 	checkTime  = 9 * time.Minute
@@ -43,6 +46,41 @@ func (m *Manager) checkJob(ctx context.Context, _ job.Job) error {
 		}
 	}
 	return errors.Join(m.forget(ctx), m.count(ctx))
+}
+
+// Changed is told that the network says something new about an account. If it is
+// one of ours, it is looked at soon: what others say of it is not believed.
+func (m *Manager) Changed(ctx context.Context, did syntax.DID) error {
+	hosted, err := m.Hosts(ctx, did)
+	if err != nil || !hosted {
+		return err
+	}
+	r, err := m.get(ctx, m.cfg.DB.Read(), `did = $1`, did.String())
+	if err != nil {
+		return err
+	}
+	_, err = m.cfg.Queue.EnqueueNow(ctx, job.Insert{Kind: lookKind, Args: jobArgs{r.id}, Unique: r.id})
+	return err
+}
+
+// lookJob looks at one account. What is wrong is noted with the account.
+func (m *Manager) lookJob(ctx context.Context, j job.Job) error {
+	var args jobArgs
+	if err := j.Decode(&args); err != nil {
+		return err
+	}
+	err := m.Check(ctx, args.ID)
+	var known *Error
+	switch {
+	case errors.Is(err, errHeld):
+		return job.Park(m.cfg.Now().Add(10*time.Second), err)
+	case errors.Is(err, errNone):
+		return job.Discard(err)
+	case errors.As(err, &known):
+		m.log.WarnContext(ctx, "hosted account is in trouble", "account", args.ID, "error", err)
+		return nil
+	}
+	return err
 }
 
 // Check looks at one account from outside, keeps its credentials fresh, and makes

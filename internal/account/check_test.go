@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -187,6 +188,76 @@ func TestLeaseIsFenced(t *testing.T) {
 		}
 		if w.row(id).secrets[accessToken].Reveal() == "stale" {
 			t.Error("the stale token was saved")
+		}
+	})
+}
+
+// TestToldByTheNetwork holds that news of an account of ours have it looked at
+// soon, and others' none.
+func TestToldByTheNetwork(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *world) {
+		h := w.provision(request())
+		if err := w.Changed(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.admin.DeleteAccount(t.Context(), h.DID); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := w.Changed(t.Context(), h.DID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		looks, _, err := w.queue.List(t.Context(), job.Query{Kind: lookKind})
+		if err != nil || len(looks) != 1 {
+			t.Fatalf("%d looks, %v; want one", len(looks), err)
+		}
+		w.later(time.Second)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.queue.Run(ctx) }()
+		for end := time.Now().Add(20 * time.Second); w.row(h.DID.String()).status == statusActive && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if _, ok, err := w.DIDOf(t.Context(), h.Handle); ok || err != nil {
+			t.Errorf("the handle of the deleted account still answers: %v", err)
+		}
+	})
+}
+
+// TestReseal holds that a new master key takes hosted accounts along.
+func TestReseal(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *world) {
+		h := w.provision(request())
+		const fresh = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
+		both, err := keyring.Parse(fresh + "\n" + testKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if done, err := (Seals{DB: w.cfg.DB, Ring: both}).Reseal(t.Context()); err != nil || done != (store.Resealed{Rows: 1}) {
+			t.Fatalf("Reseal: %+v, %v", done, err)
+		}
+		alone, err := keyring.Parse(fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.ring.Replace(alone)
+		if err := w.update(t.Context(), h.DID, "resealed"); err != nil {
+			t.Errorf("update with the new key alone: %v", err)
+		}
+		old, err := keyring.Parse(testKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.ring.Replace(old)
+		if list, err := w.List(t.Context(), false); err != nil || len(list) != 0 || !strings.Contains(w.log.String(), "do not open") {
+			t.Errorf("with the old key: %d accounts, %v", len(list), err)
 		}
 	})
 }

@@ -44,8 +44,8 @@ type Request struct {
 	Record map[string]any
 }
 
-// provisionArgs are the job's.
-type provisionArgs struct {
+// jobArgs are those of jobs about one account.
+type jobArgs struct {
 	ID string `json:"id"`
 }
 
@@ -155,7 +155,7 @@ func (m *Manager) reserve(ctx context.Context, fresh *row) (id string, err error
 		if err := m.put(ctx, tx, fresh); err != nil {
 			return err
 		}
-		_, err = m.cfg.Queue.Enqueue(ctx, tx, job.Insert{Kind: provisionKind, Args: provisionArgs{id}, Unique: id,
+		_, err = m.cfg.Queue.Enqueue(ctx, tx, job.Insert{Kind: provisionKind, Args: jobArgs{id}, Unique: id,
 			RunAt: m.cfg.Now().Add(provisionAfter), Attempts: provisionAttempts})
 		return err
 	})
@@ -230,7 +230,7 @@ func newPassword() keyring.Secret { return keyring.NewSecret(rand.Text() + rand.
 
 // provisionJob continues what a process left unfinished.
 func (m *Manager) provisionJob(ctx context.Context, j job.Job) error {
-	var args provisionArgs
+	var args jobArgs
 	if err := j.Decode(&args); err != nil {
 		return err
 	}

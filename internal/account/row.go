@@ -98,6 +98,10 @@ func (m *Manager) all(ctx context.Context, where string, args ...any) ([]*row, e
 	var list []*row
 	for rows.Next() {
 		r, err := m.scan(rows)
+		if errors.Is(err, keyring.ErrUnknownKey) || errors.Is(err, keyring.ErrTampered) {
+			m.log.ErrorContext(ctx, "credentials of a hosted account do not open with any key in secret_key; it is passed over", "error", err)
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read hosted accounts: %w", err)
 		}

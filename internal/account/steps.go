@@ -222,8 +222,13 @@ func (m *Manager) publish(ctx context.Context, h *held) error {
 	return nil
 }
 
+// patience bounds patiently: two of them fit into a lease.
+const patience = 25 * time.Second
+
 // patiently tries a few times what may be better in a moment.
 func (m *Manager) patiently(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	pause := 200 * time.Millisecond
 	for {
 		err := call(ctx, do)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,6 +16,8 @@ import (
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/identity"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/ingest"
 	"github.com/atoll-social/atoll/internal/job"
 )
 
@@ -61,6 +64,12 @@ func NewAccounts(cfg Config, storage *Storage) (*account.Manager, error) {
 		return nil, err
 	}
 	return accounts(cfg, storage, guard, dir, queue, registry)
+}
+
+// lookAtHosted has hosted accounts looked at when the network says something new
+// about them.
+func lookAtHosted(m *account.Manager) ingest.Subscriber {
+	return func(ctx context.Context, a index.AccountChange) error { return m.Changed(ctx, a.DID) }
 }
 
 // didPath is where a handle's host says whose it is (AT Protocol handle
