@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -89,22 +90,26 @@ type Community struct {
 	Subscribers, Members, Posts int64
 }
 
+// shutOut counts those who follow community c and are shut out of it.
+func shutOut(now string) string {
+	return `(SELECT count(DISTINCT b.subject_id) FROM ban b
+	    JOIN subscription s ON s.subject_id = c.id AND s.account_id = b.subject_id
+	    WHERE b.community_id = c.id AND ` + banned(now) + ` AND s.value > 0 AND s.tid = (
+	        SELECT max(o.tid) FROM subscription o WHERE o.subject_id = c.id AND o.account_id = b.subject_id))`
+}
+
 // Community returns a community that is active and not refused.
 func (x *Index) Community(ctx context.Context, did syntax.DID) (c Community, ok bool, err error) {
 	var record []byte
-	var created, shutOut int64
+	var created, out int64
 	ok, err = found(x.db.Read().QueryRowContext(ctx, `
-		SELECT a.did, COALESCE(a.handle, ''), m.record, m.name, m.visibility, m.hosted_by, m.host_ok, m.created_at,
-		       COALESCE(t.subscribers, 0), COALESCE(t.accepted, 0), (
-		           SELECT count(DISTINCT b.subject_id) FROM ban b
-		           JOIN subscription s ON s.subject_id = a.id AND s.account_id = b.subject_id
-		           WHERE b.community_id = a.id AND `+banned("$2")+` AND s.value > 0 AND s.tid = (
-		               SELECT max(o.tid) FROM subscription o WHERE o.subject_id = a.id AND o.account_id = b.subject_id))
-		FROM account a JOIN community m ON m.account_id = a.id LEFT JOIN account_tally t ON t.account_id = a.id
-		WHERE a.did = $1 AND a.active AND m.record IS NOT NULL AND m.host_ok IS NOT FALSE`, did, store.Micros(x.now())).
+		SELECT c.did, COALESCE(c.handle, ''), m.record, m.name, m.visibility, m.hosted_by, m.host_ok, m.created_at,
+		       COALESCE(t.subscribers, 0), COALESCE(t.accepted, 0), `+shutOut("$2")+`
+		FROM account c JOIN community m ON m.account_id = c.id LEFT JOIN account_tally t ON t.account_id = c.id
+		WHERE c.did = $1 AND c.active AND m.record IS NOT NULL AND m.host_ok IS NOT FALSE`, did, store.Micros(x.now())).
 		Scan(&c.DID, &c.Handle, &record, &c.Name, &c.Visibility, &c.HostedBy, &c.Hosted, &created,
-			&c.Subscribers, &c.Posts, &shutOut))
-	c.Record, c.CreatedAt, c.Members = record, time.UnixMicro(created).UTC(), c.Subscribers-shutOut
+			&c.Subscribers, &c.Posts, &out))
+	c.Record, c.CreatedAt, c.Members = record, time.UnixMicro(created).UTC(), c.Subscribers-out
 	return c, ok, err
 }
 
@@ -192,4 +197,21 @@ func (x *Index) AnswerHost(ctx context.Context, c HostClaim, answer HostAnswer) 
 			ok, store.Micros(x.now().Add(answer.Again)), tries, c.HostedBy, c.due, c.Community.DID, string(c.Community.Handle))
 		return err
 	})
+}
+
+// String returns the visibility's word.
+func (v Visibility) String() string {
+	if words := visibilityWords(); v >= 0 && int(v) < len(words) {
+		return words[v]
+	}
+	return fmt.Sprintf("visibility(%d)", int64(v))
+}
+
+// ParseVisibility reads a word; nothing means public.
+func ParseVisibility(text string) (Visibility, bool) {
+	i := slices.Index(visibilityWords(), text)
+	if text == "" {
+		i = int(Public)
+	}
+	return Visibility(max(i, 0)), i >= 0
 }

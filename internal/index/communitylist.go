@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
 // CommunityOrder is what a list of communities is sorted by.
@@ -47,8 +49,14 @@ type Listed struct {
 	Visibility Visibility
 	Warnings   Warnings
 	CreatedAt  time.Time // clamped
-	// Subscribers follow it, Posts are accepted.
-	Subscribers, Posts int64
+	// HostedBy is what it says; Hosted is whether that has been verified, nil
+	// while it is not known.
+	HostedBy syntax.DID
+	Hosted   *bool
+	// Subscribers follow it, Members do and are not shut out, Posts are accepted.
+	Subscribers, Members, Posts int64
+	// Member tells that the viewer is one.
+	Member bool
 	// Follows is how much of it the viewer wants to see, 0 for nothing.
 	Follows int
 }
@@ -79,7 +87,7 @@ func (x *Index) Communities(ctx context.Context, v Viewer, q CommunityQuery) (li
 		var created int64
 		var key CommunityKey
 		err := rows.Scan(&key.ID, &key.Key, &c.DID, &c.Handle, &c.Name, &c.DisplayName, &c.Avatar, &c.Visibility, &c.Warnings,
-			&created, &c.Subscribers, &c.Posts, &c.Follows)
+			&created, &c.HostedBy, &c.Hosted, &c.Subscribers, &c.Members, &c.Posts, &c.Follows, &c.Member)
 		if len(list) == q.Limit {
 			next = &last
 			return err
@@ -130,12 +138,14 @@ func (x *Index) communityQuery(v Viewer, q CommunityQuery) (string, []any) {
 	if q.Order == Alphabetical {
 		order = communityName + ` COLLATE "C", c.id`
 	}
-	follow := `0`
+	follow, member := `0`, `false`
 	if v.ID != 0 {
 		follow = follows("c.id")
+		member = follow + ` > 0 AND NOT ` + banHolds("$1", "c.id")
 	}
 	return `SELECT c.id, ` + key + `, c.did, COALESCE(c.handle, ''), COALESCE(m.name, ''), COALESCE(m.display_name, ''), COALESCE(m.avatar, ''),
-		m.visibility, COALESCE(m.warnings, 0), m.created_at, COALESCE(t.subscribers, 0), COALESCE(t.accepted, 0), ` + follow + `
+		m.visibility, COALESCE(m.warnings, 0), m.created_at, COALESCE(m.hosted_by, ''), m.host_ok,
+		COALESCE(t.subscribers, 0), COALESCE(t.subscribers, 0) - ` + shutOut("$2") + `, COALESCE(t.accepted, 0), ` + follow + `, ` + member + `
 		FROM community m JOIN account c ON c.id = m.account_id LEFT JOIN account_tally t ON t.account_id = m.account_id
 		WHERE ` + cond + ` ORDER BY ` + order + ` LIMIT ` + strconv.Itoa(q.Limit+1), args
 }

@@ -42,3 +42,25 @@ func (x *Index) ByHandle(ctx context.Context, handle syntax.Handle) (did syntax.
 	}
 	return did, ok, nil
 }
+
+// Membership is how a member stands to a community.
+type Membership struct {
+	// Follows is how much of it they want to see, 0 for nothing.
+	Follows int
+	// Member tells that they follow it and are not shut out.
+	Member  bool
+	Blocked bool
+}
+
+// Membership tells how the viewer stands to a community, in one query.
+func (x *Index) Membership(ctx context.Context, v Viewer, community syntax.DID) (s Membership, err error) {
+	var out bool
+	_, err = found(x.db.Read().QueryRowContext(ctx, `
+		SELECT `+follows("c.id")+`, `+banHolds("$1", "c.id")+`, `+blockedCommunity("c.id")+` FROM account c WHERE c.did = $3`,
+		append(x.sight(v), community)...).Scan(&s.Follows, &out, &s.Blocked))
+	if err != nil {
+		return Membership{}, fmt.Errorf("read standing in %s: %w", community, err)
+	}
+	s.Member = s.Follows > 0 && !out
+	return s, nil
+}

@@ -32,7 +32,7 @@ type Profile struct {
 	Account
 	// Record is nil for somebody who says nothing about themselves here.
 	Record    json.RawMessage
-	CreatedAt time.Time // clamped; zero without a record
+	CreatedAt time.Time // clamped; without a record when the account was first seen
 	// Posts and Comments count records; Communities those followed.
 	Posts, Comments, Communities int64
 }
@@ -40,16 +40,17 @@ type Profile struct {
 // Profile returns a person whom the index knows and whose account is active.
 func (x *Index) Profile(ctx context.Context, did syntax.DID) (p Profile, ok bool, err error) {
 	var record []byte
-	var created int64
+	var created, id int64
 	ok, err = found(x.db.Read().QueryRowContext(ctx, `
-		SELECT a.did, COALESCE(a.handle, ''), p.record, COALESCE(p.created_at, 0),
+		SELECT a.id, a.did, COALESCE(a.handle, ''), p.record, COALESCE(p.created_at, 0),
 		       COALESCE(t.posts, 0), COALESCE(t.comments, 0), COALESCE(t.subscriptions, 0)
 		FROM account a LEFT JOIN actor_profile p ON p.account_id = a.id LEFT JOIN account_tally t ON t.account_id = a.id
 		WHERE a.did = $1 AND a.active`, did).
-		Scan(&p.DID, &p.Handle, &record, &created, &p.Posts, &p.Comments, &p.Communities))
+		Scan(&id, &p.DID, &p.Handle, &record, &created, &p.Posts, &p.Comments, &p.Communities))
 	p.Record = record
-	if record != nil {
-		p.CreatedAt = time.UnixMicro(created).UTC()
+	if record == nil {
+		created = id>>idNodeBits + idEpoch
 	}
+	p.CreatedAt = time.UnixMicro(created).UTC()
 	return p, ok, err
 }

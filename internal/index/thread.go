@@ -123,8 +123,26 @@ func (x *Index) Thread(ctx context.Context, v Viewer, q ThreadQuery) (comments [
 	}
 	for id, c := range all {
 		c.More = more[id] || c.More && len(c.Answers) == 0
+		c.rememberCID()
 	}
 	return comments, next, nil
+}
+
+// rememberCID finds the version of a comment that is gone in what its answers
+// say that they answer.
+func (c *Comment) rememberCID() {
+	for _, a := range c.Answers {
+		var r struct {
+			Reply struct {
+				Parent struct {
+					CID syntax.CID `json:"cid"`
+				} `json:"parent"`
+			} `json:"reply"`
+		}
+		if c.Gone != 0 && c.CID == "" && json.Unmarshal(a.Record, &r) == nil {
+			c.CID = r.Reply.Parent.CID
+		}
+	}
 }
 
 // branches reads the skeleton of a page, level by level: of each level one more

@@ -72,11 +72,16 @@ func (s *Server) feed(w http.ResponseWriter, r *http.Request, who caller, q feed
 	if err != nil {
 		return err
 	}
-	out := feedView{Feed: make([]feedPost, 0, len(page.Posts)), Cursor: page.Cursor}
+	return s.writeFeed(w, r, who, page)
+}
+
+// writeFeed answers with a page of posts.
+func (s *Server) writeFeed(w http.ResponseWriter, r *http.Request, who caller, page feed.Page) error {
 	posts, err := s.postViews(r.Context(), who, page.Posts)
 	if err != nil {
 		return err
 	}
+	out := feedView{Feed: make([]feedPost, 0, len(posts)), Cursor: page.Cursor}
 	for i := range posts {
 		out.Feed = append(out.Feed, feedPost{&posts[i]})
 	}

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bluesky-social/indigo/atproto/atdata"
-	"github.com/bluesky-social/indigo/atproto/lexicon"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/go-cmp/cmp"
 
@@ -18,7 +16,6 @@ import (
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/store"
-	"github.com/atoll-social/atoll/lexicons"
 )
 
 const (
@@ -183,41 +180,6 @@ func TestDiscoverOfHeavyPosts(t *testing.T) {
 	if diff := cmp.Diff([]int{4, 4, 3}, sizes); diff != "" {
 		t.Errorf("pages (-want +got):\n%s", diff)
 	}
-}
-
-// TestAnswersFitTheirLexicon holds that what is sent is what the contract says.
-func TestAnswersFitTheirLexicon(t *testing.T) {
-	t.Parallel()
-	a := newAPI(t)
-	a.fill(2)
-	got := a.do(call{verb: "GET", path: discoverPath})
-	answer, err := atdata.UnmarshalJSON([]byte(got.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	catalog := must(lexicons.NewCatalog())(t)
-	for _, item := range answer["feed"].([]any) {
-		view := item.(map[string]any)["post"].(map[string]any)
-		view["$type"] = "social.coves.feed.defs#postView"
-		def := must(catalog.Resolve("social.coves.feed.defs#postView"))(t)
-		object := lexicon.SchemaRecord{Type: "record", Key: "any", Record: def.Def.(lexicon.SchemaObject)}
-		if err := lexicon.ValidateRecord(only{catalog, object}, view, "social.coves.feed.defs#postView", 0); err != nil {
-			t.Errorf("%v in %v", err, view)
-		}
-	}
-}
-
-// only lets one definition be validated as a record is.
-type only struct {
-	lexicon.Catalog
-	record lexicon.SchemaRecord
-}
-
-func (o only) Resolve(ref string) (*lexicon.Schema, error) {
-	if ref == "social.coves.feed.defs#postView" {
-		return &lexicon.Schema{ID: ref, Def: o.record}, nil
-	}
-	return o.Catalog.Resolve(ref)
 }
 
 func TestDiscoverBadInput(t *testing.T) {

@@ -1,0 +1,184 @@
+package index
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+)
+
+// AuthorQuery asks for what somebody wrote, the last first.
+type AuthorQuery struct {
+	Author syntax.DID
+	// Community bounds it to one community; empty for all.
+	Community syntax.DID
+	// After is the number at which the page before ended; 0 begins.
+	After int64
+	Limit int
+}
+
+// written is a post, or a comment and its post, by the number of its key.
+type written struct{ id, root, number int64 }
+
+// PostsBy returns posts by one author, as the viewer sees them. next is where
+// the page ended, 0 on the last one.
+func (x *Index) PostsBy(ctx context.Context, v Viewer, q AuthorQuery) (posts []Post, next int64, err error) {
+	err = x.byAuthor(ctx, q, postList, &next, func(rows []written) ([]bool, error) {
+		ids := make([]int64, len(rows))
+		for i, r := range rows {
+			ids[i] = r.id
+		}
+		seen, err := x.Posts(ctx, v, ByName, ids)
+		shown := make([]bool, len(rows))
+		for i, id := range ids {
+			p, ok := seen[id]
+			if shown[i] = ok; ok && len(posts) < q.Limit {
+				posts = append(posts, p)
+			}
+		}
+		return shown, err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("list posts of %s: %w", q.Author, err)
+	}
+	return posts, next, nil
+}
+
+// CommentsBy is PostsBy for comments: those on posts that the viewer sees.
+func (x *Index) CommentsBy(ctx context.Context, v Viewer, q AuthorQuery) (comments []*Comment, next int64, err error) {
+	err = x.byAuthor(ctx, q, commentList, &next, func(rows []written) ([]bool, error) {
+		some, err := x.commentsOn(ctx, v, rows)
+		shown := make([]bool, len(rows))
+		for i, r := range rows {
+			c := some[r.id]
+			if shown[i] = c != nil && c.Gone == 0; shown[i] && len(comments) < q.Limit {
+				c.More = false
+				comments = append(comments, c)
+			}
+		}
+		return shown, err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("list comments of %s: %w", q.Author, err)
+	}
+	return comments, next, nil
+}
+
+// commentsOn reads comments on different posts.
+func (x *Index) commentsOn(ctx context.Context, v Viewer, rows []written) (map[int64]*Comment, error) {
+	of := map[int64][]int64{}
+	var roots []int64
+	for _, r := range rows {
+		if len(of[r.root]) == 0 {
+			roots = append(roots, r.root)
+		}
+		of[r.root] = append(of[r.root], r.id)
+	}
+	posts, err := x.Posts(ctx, v, ByName, roots)
+	if err != nil {
+		return nil, err
+	}
+	inCommunity := map[int64][]int64{}
+	post := map[int64]Post{}
+	for root, p := range posts {
+		for _, id := range of[root] {
+			inCommunity[p.CommunityID] = append(inCommunity[p.CommunityID], id)
+			post[id] = p
+		}
+	}
+	out := map[int64]*Comment{}
+	for community, ids := range inCommunity {
+		some, err := x.comments(ctx, v, Post{CommunityID: community}, ids)
+		if err != nil {
+			return nil, err
+		}
+		for id, c := range some {
+			p := post[id]
+			c.Post = Ref{p.URI(), p.CID}
+			out[id] = c
+		}
+	}
+	return out, nil
+}
+
+// authorList is how a sort of records is listed by author: the query, and how
+// the number of a key is written in it and read.
+type authorList struct {
+	query string
+	bound func(number int64) any
+	scan  func(*sql.Rows) (written, error)
+}
+
+var postList = authorList{query: `
+	SELECT p.id, p.rkey FROM account a CROSS JOIN post p LEFT JOIN account c ON c.id = p.community_id
+	WHERE a.did = $1 AND p.author_id = a.id AND NOT p.deleted AND ($2 = '' OR c.did = $2) AND p.rkey < $3
+	ORDER BY p.rkey DESC LIMIT $4`,
+	bound: func(number int64) any { return tidText(number) },
+	scan: func(rows *sql.Rows) (w written, err error) {
+		var key syntax.RecordKey
+		if err = rows.Scan(&w.id, &key); err == nil {
+			w.number = tidNumber(key)
+		}
+		return w, err
+	},
+}
+
+var commentList = authorList{query: `
+	SELECT k.id, k.root_id, k.tid FROM account a CROSS JOIN comment k CROSS JOIN post p LEFT JOIN account c ON c.id = p.community_id
+	WHERE a.did = $1 AND k.author_id = a.id AND NOT k.deleted AND p.id = k.root_id AND ($2 = '' OR c.did = $2) AND k.tid < $3
+	ORDER BY k.tid DESC LIMIT $4`,
+	bound: func(number int64) any { return number },
+	scan: func(rows *sql.Rows) (w written, err error) {
+		err = rows.Scan(&w.id, &w.root, &w.number)
+		return w, err
+	},
+}
+
+// byAuthor reads rows until enough of them are shown; show says which of them
+// are.
+func (x *Index) byAuthor(ctx context.Context, q AuthorQuery, list authorList, next *int64, show func([]written) ([]bool, error)) error {
+	before, have := int64(math.MaxInt64), 0
+	if q.After != 0 {
+		before = q.After
+	}
+	for {
+		rows, err := x.writtenBefore(ctx, q, before, list)
+		if err != nil {
+			return err
+		}
+		shown, err := show(rows)
+		if err != nil {
+			return err
+		}
+		for i, r := range rows {
+			if shown[i] && have == q.Limit { // the one too many proves another page
+				*next = before
+				return nil
+			}
+			if shown[i] {
+				have++
+			}
+			before = r.number
+		}
+		if len(rows) <= q.Limit {
+			return nil
+		}
+	}
+}
+
+func (x *Index) writtenBefore(ctx context.Context, q AuthorQuery, before int64, list authorList) ([]written, error) {
+	//nolint:sqlclosecheck // each closes the rows
+	rows, err := x.db.Read().QueryContext(ctx, list.query, q.Author, string(q.Community), list.bound(before), q.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	var out []written
+	err = each(rows, func() error {
+		w, err := list.scan(rows)
+		out = append(out, w)
+		return err
+	})
+	return out, err
+}

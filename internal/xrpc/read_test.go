@@ -1,0 +1,406 @@
+package xrpc
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/atdata"
+	"github.com/bluesky-social/indigo/atproto/lexicon"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/lexicons"
+)
+
+const (
+	carol   = syntax.DID("did:plc:carolaaaaaaaaaaaaaaaaaaa") // who looks
+	dave    = syntax.DID("did:plc:daveaaaaaaaaaaaaaaaaaaaa")
+	harbour = syntax.DID("did:plc:harbouraaaaaaaaaaaaaaaaa")
+)
+
+// What is looked for in answers: words that stand in one record each.
+const (
+	postMark      = "the-post-itself"
+	commentMark   = "the-comment-itself"
+	communityMark = "the-community-itself"
+	personMark    = "the-person-itself"
+)
+
+// library is a small network for reading: alice has posted in commons, bob has
+// commented, dave quotes the post in harbour, carol follows commons.
+type library struct {
+	*api
+	cookie              string // carol's
+	post, comment, said syntax.ATURI
+	postRef             map[string]any
+	quote               string
+}
+
+func ref(t *testing.T, uri, text string) map[string]any {
+	r := parsed(t, text)
+	if r["uri"] != uri {
+		t.Fatalf("a reference to %s, want %s", r["uri"], uri)
+	}
+	return r
+}
+
+func newLibrary(t *testing.T) *library {
+	t.Helper()
+	l := &library{api: newAPI(t)}
+	l.cookie = l.signIn("", carol)
+	now := map[string]any{"createdAt": "2026-01-02T03:04:05Z"}
+	community := func(did syntax.DID, name string, more map[string]any) {
+		record := map[string]any{"name": "x", "displayName": name, "createdBy": string(alice), "hostedBy": "did:web:example.com"}
+		for k, v := range now {
+			record[k] = v
+		}
+		for k, v := range more {
+			record[k] = v
+		}
+		l.apply(did, index.CommunityCollection, "self", record)
+	}
+	community(commons, communityMark, nil)
+	community(harbour, "the harbour", map[string]any{"visibility": "unlisted"}) // so that lists do not show what it quotes
+	l.apply(alice, index.PersonCollection, "self", map[string]any{"displayName": personMark, "createdAt": now["createdAt"]})
+	uri, text := l.saidNow(alice, index.PostCollection, 1, map[string]any{"community": string(commons), "title": postMark,
+		"embed": map[string]any{"$type": "social.coves.embed.external", "external": map[string]any{"uri": "https://example.com"}}})
+	l.post, l.postRef = syntax.ATURI(uri), ref(t, uri, text)
+	l.decide(commons, index.AcceptanceCollection, l.postRef)
+	uri, _ = l.saidNow(bob, index.CommentCollection, 2, map[string]any{"content": commentMark, "reply": map[string]any{"root": l.postRef, "parent": l.postRef}})
+	l.comment = syntax.ATURI(uri)
+	uri, text = l.saidNow(dave, index.PostCollection, 3, map[string]any{"community": string(harbour), "title": "a quote",
+		"embed": map[string]any{"$type": "social.coves.embed.post", "post": l.postRef}})
+	l.quote = uri
+	l.decide(harbour, index.AcceptanceCollection, ref(t, uri, text))
+	l.apply(carol, index.SubscriptionCollection, tidOf(4), map[string]any{"subject": string(commons), "createdAt": now["createdAt"]})
+	return l
+}
+
+// tidOf is a key of an hour ago.
+func tidOf(n int) syntax.RecordKey {
+	return syntax.RecordKey(syntax.NewTIDFromTime(time.Now().Add(-time.Hour+time.Duration(n)*time.Second), 0))
+}
+
+// saidNow is said with a time that no timeframe leaves out.
+func (l *library) saidNow(did syntax.DID, collection syntax.NSID, n int, record map[string]any) (uri, text string) {
+	l.t.Helper()
+	record["createdAt"] = time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)
+	key := tidOf(n)
+	l.apply(did, collection, key, record)
+	uri = "at://" + string(did) + "/" + string(collection) + "/" + string(key)
+	return uri, `{"uri":"` + uri + `","cid":"` + cidOf(l.t, record) + `"}`
+}
+
+// decide has a community accept or remove a post.
+func (l *library) decide(community syntax.DID, collection syntax.NSID, post map[string]any) {
+	sum := sha256.Sum256([]byte(post["uri"].(string)))
+	key := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:]))
+	l.apply(community, collection, syntax.RecordKey(key), map[string]any{"subject": post, "code": "spam", "createdAt": "2026-01-02T03:04:05Z"})
+}
+
+// remove deletes a record.
+func (l *library) remove(did syntax.DID, collection syntax.NSID, key syntax.RecordKey) {
+	l.t.Helper()
+	commit, _ := l.index.Prepare(did, syntax.NewTIDNow(0), []index.Op{{Action: index.Delete, Collection: collection, RKey: key}})
+	err := l.db.Tx(l.t.Context(), func(tx *store.Tx) error {
+		_, err := l.index.Apply(l.t.Context(), tx, []index.Commit{commit})
+		return err
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// inactive has an account's host say that it is not active.
+func (l *library) inactive(did syntax.DID) {
+	l.t.Helper()
+	err := l.db.Tx(l.t.Context(), func(tx *store.Tx) error {
+		_, err := l.index.ApplyAccounts(l.t.Context(), tx, []index.AccountEvent{{DID: did, Status: &index.Status{Reason: "suspended", At: time.Now()}}})
+		return err
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// profile changes what commons says of itself.
+func (l *library) profile(field string, value any) {
+	l.apply(commons, index.CommunityCollection, "self", map[string]any{"name": "x", "displayName": communityMark, "createdBy": string(alice),
+		"hostedBy": "did:web:example.com", "createdAt": "2026-01-02T03:04:05Z", field: value})
+}
+
+// reading is a query that shows something of the library.
+type reading struct {
+	query url.Values
+	marks []string
+}
+
+// readings are all queries. A new one has its line here, or among those that
+// show nothing of others.
+func (l *library) readings() map[syntax.NSID]reading {
+	q := func(pairs ...string) url.Values {
+		v := url.Values{}
+		for i := 0; i < len(pairs); i += 2 {
+			v.Add(pairs[i], pairs[i+1])
+		}
+		return v
+	}
+	return map[syntax.NSID]reading{
+		"social.coves.feed.getDiscover":                {q("sort", "new"), []string{postMark}},
+		"social.coves.feed.getAll":                     {q("sort", "top"), []string{postMark}},
+		"social.coves.feed.getTimeline":                {q("sort", "hot"), []string{postMark}},
+		"social.coves.communityFeed.getCommunity":      {q("community", string(commons)), []string{postMark}},
+		"social.coves.feed.getCommunity":               {q("community", string(commons), "sort", "new"), []string{postMark}},
+		"social.coves.actor.getPosts":                  {q("actor", string(alice)), []string{postMark}},
+		"social.coves.actor.getComments":               {q("actor", string(bob)), []string{commentMark}},
+		"social.coves.actor.getProfile":                {q("actor", string(alice)), []string{personMark}},
+		"social.coves.community.get":                   {q("community", string(commons)), []string{communityMark}},
+		"social.coves.community.list":                  {q(), []string{communityMark}},
+		"social.coves.community.search":                {q("q", "the-community"), []string{communityMark}},
+		"social.coves.community.post.get":              {q("uris", string(l.post)), []string{postMark}},
+		"quoted in social.coves.community.post.get":    {q("uris", l.quote), []string{postMark}},
+		"social.coves.community.comment.getComments":   {q("post", string(l.post)), []string{postMark, commentMark}},
+		"social.coves.actor.getBlockedUsers":           {},
+		"social.coves.community.getBlockedCommunities": {},
+		"social.coves.community.post.getStatus":        {q("uri", string(l.post)), nil},
+	}
+}
+
+// method is the query that a reading is of.
+func methodOf(name syntax.NSID) syntax.NSID {
+	_, method, quoted := strings.Cut(string(name), "quoted in ")
+	if !quoted {
+		return name
+	}
+	return syntax.NSID(method)
+}
+
+// shows lists the readings in which a mark can be seen, by carol or a visitor.
+func (l *library) shows(mark, cookie string) []string {
+	l.t.Helper()
+	var out []string
+	for name, r := range l.readings() {
+		if !slices.Contains(r.marks, mark) || cookie == "" && name == "social.coves.feed.getTimeline" {
+			continue
+		}
+		got := l.do(call{verb: "GET", path: Prefix + string(methodOf(name)) + "?" + r.query.Encode(), cookie: cookie})
+		if got.status != 200 && got.status != 404 {
+			l.t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+		if strings.Contains(got.body, mark) {
+			out = append(out, string(name))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TestEveryQueryIsListed holds that no query escapes the tests of this file.
+func TestEveryQueryIsListed(t *testing.T) {
+	t.Parallel()
+	l := newLibrary(t)
+	listed := l.readings()
+	for _, m := range l.all() {
+		if _, ok := listed[m.nsid]; m.verb == "GET" && !ok {
+			t.Errorf("%s shows something that no test of hiding knows; add it to readings", m.nsid)
+		}
+	}
+}
+
+// TestReasonsToHide holds F4: each reason to hide holds for every query.
+func TestReasonsToHide(t *testing.T) {
+	t.Parallel()
+	const nowhere = "-"
+	tests := []struct {
+		name string
+		do   func(l *library)
+		// Where marks stay, by the ends of names; nothing means everywhere.
+		post, comment, community, person string
+		forVisitors                      string // where the post stays for visitors, if that differs
+	}{
+		{name: "nothing", do: func(*library) {}},
+		{name: "the post is deleted", do: func(l *library) { l.remove(alice, index.PostCollection, l.post.RecordKey()) }, post: nowhere, comment: nowhere},
+		{name: "the post is removed", do: func(l *library) { l.decide(commons, index.RemovalCollection, l.postRef) }, post: nowhere, comment: nowhere},
+		{name: "the author is not active", do: func(l *library) { l.inactive(alice) }, post: nowhere, comment: nowhere, person: nowhere},
+		{name: "the commenter is not active", do: func(l *library) { l.inactive(bob) }, comment: nowhere},
+		{name: "the comment is deleted", do: func(l *library) { l.remove(bob, index.CommentCollection, l.comment.RecordKey()) }, comment: nowhere},
+		{name: "the author is shut out", do: func(l *library) { l.ban(alice) }, post: nowhere, comment: nowhere},
+		{name: "the commenter is shut out", do: func(l *library) { l.ban(bob) }, comment: nowhere},
+		{name: "carol blocks the author", do: func(l *library) { l.blocks(index.PersonBlockCollection, alice) }, post: nowhere, comment: nowhere,
+			forVisitors: "everywhere"},
+		{name: "carol blocks the commenter", do: func(l *library) { l.blocks(index.PersonBlockCollection, bob) }, comment: nowhere, forVisitors: "everywhere"},
+		{name: "carol blocks the community", do: func(l *library) { l.blocks(index.CommunityBlockCollection, commons) }, post: nowhere, comment: nowhere,
+			community: "community.get", forVisitors: "everywhere"},
+		{name: "the community is not active", do: func(l *library) { l.inactive(commons) }, post: nowhere, comment: nowhere, community: nowhere},
+		{name: "the host is refused", do: func(l *library) { l.refuse() }, post: nowhere, comment: nowhere, community: nowhere},
+		{name: "unlisted", do: func(l *library) { l.profile("visibility", "unlisted") },
+			post: "getTimeline getCommunity getPosts post.get getComments", community: "community.get"},
+		{name: "private, with carol inside", do: func(l *library) { l.profile("visibility", "private") },
+			post: "getTimeline getCommunity getPosts post.get getComments", community: "community.get", forVisitors: nowhere},
+		{name: "private, with carol shut out", do: func(l *library) { l.profile("visibility", "private"); l.ban(carol) },
+			post: nowhere, comment: nowhere, community: "community.get"},
+		{name: "the community warns, and carol follows it", do: func(l *library) { l.profile("contentWarnings", []any{"nsfw"}) },
+			forVisitors: "getCommunity getPosts post.get getComments"},
+		{name: "waiting", do: func(l *library) { l.remove(commons, index.AcceptanceCollection, l.key()) },
+			post: "getDiscover getAll getPosts post.get getComments"},
+		{name: "changed since", do: func(l *library) { l.edit() }, post: "getDiscover getAll getPosts post.get getComments"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLibrary(t)
+			before := map[string][]string{}
+			for _, mark := range []string{postMark, commentMark, communityMark, personMark} {
+				before[mark] = l.shows(mark, l.cookie)
+			}
+			visitors := l.shows(postMark, "")
+			tt.do(l)
+			for mark, where := range map[string]string{postMark: tt.post, commentMark: tt.comment, communityMark: tt.community, personMark: tt.person} {
+				l.stays(mark, l.cookie, before[mark], where)
+			}
+			if tt.forVisitors == "" {
+				tt.forVisitors = tt.post
+			}
+			l.stays(postMark, "", visitors, tt.forVisitors)
+		})
+	}
+}
+
+// stays checks where a mark can still be seen.
+func (l *library) stays(mark, cookie string, before []string, where string) {
+	l.t.Helper()
+	var want []string
+	for _, name := range before {
+		keep := where == "" || where == "everywhere"
+		for _, end := range strings.Fields(where) {
+			keep = keep || strings.HasSuffix(name, "."+end) || strings.HasSuffix(name, end)
+		}
+		if keep {
+			want = append(want, name)
+		}
+	}
+	if got := l.shows(mark, cookie); !slices.Equal(got, want) {
+		l.t.Errorf("%s, signed in %t: shown by %v, want %v", mark, cookie != "", got, want)
+	}
+}
+
+func (l *library) ban(who syntax.DID) {
+	l.apply(commons, index.BanCollection, tidOf(9), map[string]any{"community": string(commons), "subject": string(who),
+		"banType": "moderator", "reason": "spam", "createdAt": "2026-01-02T03:04:05Z"})
+}
+
+func (l *library) blocks(collection syntax.NSID, who syntax.DID) {
+	l.apply(carol, collection, tidOf(10), map[string]any{"subject": string(who), "createdAt": "2026-01-02T03:04:05Z"})
+}
+
+// refuse finds out that the host of commons denies it.
+func (l *library) refuse() {
+	l.t.Helper()
+	err := l.db.Tx(l.t.Context(), func(tx *store.Tx) error {
+		return l.index.Identify(l.t.Context(), tx, index.Identity{DID: commons, Handle: "commons.example.com", PDS: "https://pds.example.com"})
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	no := false
+	for _, c := range must(l.index.HostClaims(l.t.Context(), 10))(l.t) {
+		if err := l.index.AnswerHost(l.t.Context(), c, index.HostAnswer{OK: &no}); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+// key is that of the acceptance of the post.
+func (l *library) key() syntax.RecordKey {
+	sum := sha256.Sum256([]byte(l.post))
+	return syntax.RecordKey(strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:])))
+}
+
+// edit changes the post after it was accepted.
+func (l *library) edit() {
+	l.apply(alice, index.PostCollection, l.post.RecordKey(), map[string]any{"community": string(commons), "title": postMark, "content": "more",
+		"createdAt": time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)})
+}
+
+// TestAnswersFitTheirLexicon holds that what queries answer is what their
+// contracts say, for members and for visitors.
+func TestAnswersFitTheirLexicon(t *testing.T) {
+	t.Parallel()
+	l := newLibrary(t)
+	l.blocks(index.PersonBlockCollection, dave)
+	l.apply(carol, index.VoteCollection, tidOf(11), map[string]any{"subject": l.postRef, "direction": "up", "createdAt": "2026-01-02T03:04:05Z"})
+	_, reply := l.saidNow(bob, index.CommentCollection, 12, map[string]any{"content": "to be gone", "reply": map[string]any{"root": l.postRef, "parent": l.postRef}})
+	gone := parsed(t, reply)
+	l.saidNow(alice, index.CommentCollection, 13, map[string]any{"content": "below", "reply": map[string]any{"root": l.postRef, "parent": gone}})
+	l.remove(bob, index.CommentCollection, tidOf(12))
+	catalog := must(lexicons.NewCatalog())(t)
+	for name, r := range l.readings() {
+		for _, cookie := range []string{l.cookie, ""} {
+			method := methodOf(name)
+			got := l.do(call{verb: "GET", path: Prefix + string(method) + "?" + r.query.Encode(), cookie: cookie})
+			if cookie == "" && got.status == 401 {
+				continue
+			}
+			answer, err := atdata.UnmarshalJSON([]byte(got.body))
+			if err != nil || got.status != 200 {
+				t.Errorf("%s: %d %s: %v", name, got.status, got.body, err)
+				continue
+			}
+			fits(t, catalog, method, answer)
+		}
+	}
+}
+
+// fits validates an answer against the output of its method.
+func fits(t *testing.T, catalog *lexicon.BaseCatalog, method syntax.NSID, answer map[string]any) {
+	t.Helper()
+	output := must(catalog.Resolve(string(method)))(t).Def.(lexicon.SchemaQuery).Output.Schema.Inner
+	if r, ok := output.(lexicon.SchemaRef); ok {
+		output = must(catalog.Resolve(r.Ref))(t).Def
+	}
+	object, ok := output.(lexicon.SchemaObject)
+	if !ok {
+		t.Fatalf("%s: an output of type %T", method, output)
+	}
+	answer["$type"] = string(method)
+	record := lexicon.SchemaRecord{Type: "record", Key: "any", Record: object}
+	if err := lexicon.ValidateRecord(only{catalog, string(method), record}, answer, string(method), 0); err != nil {
+		t.Errorf("%s: %v in %v", method, err, answer)
+	}
+	posts, _ := answer["posts"].([]any)
+	for _, p := range posts {
+		if view, _ := p.(map[string]any); view["record"] != nil {
+			def := must(catalog.Resolve("social.coves.feed.defs#postView"))(t).Def.(lexicon.SchemaObject)
+			view["$type"] = "x"
+			if err := lexicon.ValidateRecord(only{catalog, "x", lexicon.SchemaRecord{Type: "record", Key: "any", Record: def}}, view, "x", 0); err != nil {
+				t.Errorf("%s: %v in %v", method, err, view)
+			}
+		}
+	}
+}
+
+// only lets one definition be validated as a record is.
+type only struct {
+	lexicon.Catalog
+	name   string
+	record lexicon.SchemaRecord
+}
+
+func (o only) Resolve(ref string) (*lexicon.Schema, error) {
+	if ref == o.name {
+		return &lexicon.Schema{ID: ref, Def: o.record}, nil
+	}
+	return o.Catalog.Resolve(ref)
+}
+
+func cidOf(t *testing.T, record map[string]any) string {
+	t.Helper()
+	return must(agent.RecordCID(record))(t).String()
+}
