@@ -1,0 +1,94 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/atoll-social/atoll/test/network"
+)
+
+// standing asks an instance how a post stands.
+func (i *instance) standing(uri string) string {
+	i.t.Helper()
+	a := i.browser().get("/xrpc/social.coves.community.post.getStatus?" + url.Values{"uri": {uri}}.Encode())
+	var out struct{ Status, Error string }
+	if err := json.Unmarshal([]byte(a.body), &out); err != nil {
+		i.t.Fatalf("getStatus: %d %s", a.status, a.body)
+	}
+	return out.Status + out.Error
+}
+
+// listed are the posts of a community, as an instance lists them.
+func (i *instance) listed(community string) (titles []string) {
+	i.t.Helper()
+	a := i.browser().get("/xrpc/social.coves.communityFeed.getCommunity?" + url.Values{"community": {community}, "sort": {"new"}}.Encode())
+	var out struct {
+		Feed []struct {
+			Post struct{ Record struct{ Title string } }
+		}
+	}
+	if err := json.Unmarshal([]byte(a.body), &out); err != nil || a.status != http.StatusOK {
+		i.t.Fatalf("getCommunity: %d %s", a.status, a.body)
+	}
+	for _, item := range out.Feed {
+		titles = append(titles, item.Post.Record.Title)
+	}
+	slices.Sort(titles)
+	return titles
+}
+
+// TestTwoInstances holds C6 between servers: a member of one PDS posts to a
+// community that another instance hosts, through a third party's instance and
+// straight to their PDS; the host admits both, and both instances show the same.
+func TestTwoInstances(t *testing.T) {
+	t.Parallel()
+	one, two := start(t, shape{confidential: true}), start(t, shape{confidential: true, env: map[string]string{"ATOLL_HOSTING_PDS_URL": unset,
+		"ATOLL_HOSTING_PDS_ADMIN_PASSWORD": unset, "ATOLL_HOSTING_HANDLE_DOMAIN": unset}})
+	two.hosts[one.host] = one.addr
+	two.restart()
+	founder, member := one.client(0), two.client(1)
+	name := network.Name("town")
+	made := founder.call("social.coves.community.create", `{"name":"`+name+`","displayName":"The Town"}`)
+	did := made["did"].(string)
+	if made["handle"] != name+one.network.PDS[0].HandleDomain {
+		t.Errorf("made %v", made)
+	}
+	if a := member.send("social.coves.community.create", `{"name":"`+name+`"}`, "application/json"); a.status != http.StatusForbidden ||
+		!strings.Contains(a.body, "CommunityCreationRestricted") {
+		t.Errorf("where nothing is hosted: %d %s", a.status, a.body)
+	}
+	// At home it is quick.
+	home := founder.call("social.coves.community.post.create", `{"community":"!`+name+"@"+one.host+`","title":"home"}`)
+	took := eventually(t, 20*250*time.Millisecond, "admission at home", func() bool { return one.standing(home["uri"].(string)) == "accepted" })
+	t.Logf("admitted at home within %s", took)
+	// The other instance knows the community by its verified name before long.
+	eventually(t, 20*time.Second, "the community's name elsewhere", func() bool {
+		a := member.send("social.coves.community.subscribe", `{"community":"!`+name+"@"+one.host+`"}`, "application/json")
+		return a.status == http.StatusOK
+	})
+	through := member.call("social.coves.community.post.create", `{"community":"`+made["handle"].(string)+`","title":"through the other instance"}`)
+	writeDirectly(t, two.network, member.member, network.Account{DID: did}, "straight to the PDS")
+	want := []string{"home", "straight to the PDS", "through the other instance"}
+	for _, i := range []*instance{one, two} {
+		eventually(t, 20*time.Second, "admission at "+i.host, func() bool { return cmp.Equal(want, i.listed(did)) })
+		if got := i.standing(through["uri"].(string)); got != "accepted" {
+			t.Errorf("%s: the post is %s", i.host, got)
+		}
+	}
+	// An edit is admitted anew, and an update of the community arrives.
+	member.call("social.coves.community.post.update", `{"uri":"`+through["uri"].(string)+`","title":"edited"}`)
+	founder.call("social.coves.community.update", `{"community":"`+did+`","description":"About."}`)
+	want = []string{"edited", "home", "straight to the PDS"}
+	for _, i := range []*instance{one, two} {
+		eventually(t, 20*time.Second, "an edit at "+i.host, func() bool {
+			return cmp.Equal(want, i.listed(did)) && i.standing(through["uri"].(string)) == "accepted"
+		})
+	}
+}
