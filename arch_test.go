@@ -26,7 +26,7 @@ var layers = []struct {
 	name     string
 	packages []string
 }{
-	{"base", []string{"fault", "markup", "telemetry", "keyring", "egress", "httpserver"}},
+	{"base", []string{"fault", "plain", "markup", "telemetry", "keyring", "egress", "httpserver"}},
 	{"storage", []string{"store", "job"}},
 	{"network", []string{"identity", "pds"}},
 	{"machinery", []string{"feed", "servicetoken", "session", "login", "account", "agent", "index", "ingest"}},

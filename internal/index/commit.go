@@ -2,7 +2,9 @@ package index
 
 import (
 	"errors"
+	"fmt"
 	"math"
+	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/lexicon"
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -39,6 +41,8 @@ type Op struct {
 	// Delete. Record holds the types of atdata.
 	CID    syntax.CID
 	Record map[string]any
+	// Plain is the record where ReadPlain has read it; Record is then nil.
+	Plain *Plain
 	// Malformed is set by a decoder that could not read the record. The
 	// operation still counts: it ends what the record was before.
 	Malformed Reason
@@ -196,8 +200,11 @@ func (x *Index) read(k kind, did syntax.DID, op Op) (value, Reason, error) {
 	if op.Malformed != "" {
 		return nil, op.Malformed, nil
 	}
-	if _, err := syntax.ParseCID(string(op.CID)); err != nil {
-		return nil, ReasonCID, err
+	if !isCID(string(op.CID)) {
+		return nil, ReasonCID, fmt.Errorf("CID %.100q", op.CID)
+	}
+	if op.Plain != nil {
+		return op.Plain.value, "", nil
 	}
 	if err := checkText(op.Record, 0); err != nil {
 		return nil, ReasonText, err
@@ -227,7 +234,9 @@ func (x *Index) read(k kind, did syntax.DID, op Op) (value, Reason, error) {
 
 // accountMethod reports whether accounts of the network can have such a DID
 // (AT Protocol DID specification). Others could never be resolved.
-func accountMethod(did syntax.DID) bool { return did.Method() == "plc" || did.Method() == "web" }
+func accountMethod(did syntax.DID) bool {
+	return strings.HasPrefix(string(did), "did:plc:") || strings.HasPrefix(string(did), "did:web:")
+}
 
 // flaw is what a record has that its lexicon cannot forbid.
 type flaw struct {

@@ -38,12 +38,6 @@ func postKind() kind {
 	return kind{nsid: PostCollection, key: isTID, read: readPost, apply: applyPosts}
 }
 
-// isTID holds the rule "key": "tid" of a lexicon.
-func isTID(k syntax.RecordKey) bool {
-	_, err := syntax.ParseTID(string(k))
-	return err == nil
-}
-
 // postValue is a post as it is stored.
 type postValue struct {
 	community syntax.DID

@@ -57,15 +57,24 @@ func parseTarget(uri string) (target, error) {
 	if !ok || !found || !whole {
 		return target{}, flawed(ReasonReference, "not the URI of a record")
 	}
-	kinds := map[string]targetKind{
-		string(PostCollection): toPost, string(LegacyPostCollection): toLegacyPost, string(CommentCollection): toComment,
-	}
-	t := target{kind: kinds[collection], did: syntax.DID(authority), rkey: syntax.RecordKey(key)}
+	t := target{kind: targetKindOf(collection), did: syntax.DID(authority), rkey: syntax.RecordKey(key)}
 	_, err := syntax.ParseDID(authority)
 	if t.kind == 0 || err != nil || len(authority) > MaxDIDBytes || !isTID(t.rkey) {
 		return target{}, flawed(ReasonReference, "not a post or comment named by DID")
 	}
 	return t, nil
+}
+
+func targetKindOf(collection string) targetKind {
+	switch collection {
+	case string(PostCollection):
+		return toPost
+	case string(LegacyPostCollection):
+		return toLegacyPost
+	case string(CommentCollection):
+		return toComment
+	}
+	return 0
 }
 
 // admissionKey is the key of acceptances and removals of a post: lower-case
