@@ -81,7 +81,7 @@ func ingestFrames(b *testing.B, db *store.DB, x *index.Index, load *indexLoad) {
 	in, err := ingest.New(ingest.Config{
 		DB: db, Index: x, Sources: []ingest.Source{{Kind: ingest.Jetstream, URL: host.URL}},
 		Stream: client, Fetch: client, Repos: client, Directory: noDirectory{},
-		Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+		Hosting: ingest.Hosting{Skip: true}, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	})
 	must(b, err)
 	ctx, cancel := context.WithCancel(b.Context())
@@ -90,10 +90,12 @@ func ingestFrames(b *testing.B, db *store.DB, x *index.Index, load *indexLoad) {
 	until(in, func(s ingest.Status) bool { return s.Connected })
 	b.ReportAllocs()
 	b.ResetTimer()
+	used := startCPU()
 	close(begin)
 	until(in, func(s ingest.Status) bool { return s.Cursor >= last })
 	b.StopTimer()
 	b.ReportMetric(float64(len(frames))/b.Elapsed().Seconds(), "events/s")
+	used.report(b)
 	cancel()
 	must(b, <-ended)
 }

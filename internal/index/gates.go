@@ -29,7 +29,8 @@ type gateTable struct {
 	numeric bool
 	// gone holds for rows without a record.
 	gone string
-	// unused holds for those of them, called g, that nothing else names.
+	// unused holds for those of them, called g, that nothing else names. Votes
+	// are found by their account only, but whoever has some counts them.
 	unused string
 	// derived are the rows that go with one, by its id.
 	derived []string
@@ -46,11 +47,11 @@ func gateTables() []gateTable {
 		ballots("person_block", "subject_id IS NULL"), ballots("community_block", "subject_id IS NULL"),
 		{name: "comment", account: "author_id", key: "tid", numeric: true, gone: "deleted AND rev > 0", unused: `
 			NOT EXISTS (SELECT 1 FROM comment o WHERE o.parent_id = g.id)
-			AND NOT EXISTS (SELECT 1 FROM vote o WHERE o.subject_id = g.id)`,
+			AND NOT EXISTS (SELECT 1 FROM comment_tally o WHERE o.comment_id = g.id AND (o.upvotes > 0 OR o.downvotes > 0))`,
 			derived: []string{`DELETE FROM comment_tally WHERE comment_id = $1`}},
 		{name: "post", account: "author_id", key: "rkey", gone: "deleted AND rev > 0", unused: `
 			g.fetch_due IS NULL AND NOT EXISTS (SELECT 1 FROM comment o WHERE o.root_id = g.id)
-			AND NOT EXISTS (SELECT 1 FROM vote o WHERE o.subject_id = g.id)
+			AND NOT EXISTS (SELECT 1 FROM post_rank o WHERE o.post_id = g.id AND (o.upvotes > 0 OR o.downvotes > 0))
 			AND NOT EXISTS (SELECT 1 FROM admission o WHERE o.post_id = g.id)
 			AND NOT EXISTS (SELECT 1 FROM legacy_post o WHERE o.post_id = g.id)`,
 			derived: []string{`DELETE FROM post_rank WHERE post_id = $1`}},

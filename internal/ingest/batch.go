@@ -200,24 +200,26 @@ func (s *source) unit(ctx context.Context, e event, r *repo) unit {
 // flat fills in an operation that nobody signed. What a whole repository has
 // told since is not read again.
 func (s *source) flat(ctx context.Context, u *unit, c *flatCommit, r *repo) {
-	rev, failed := s.in.revision(c.Rev)
-	if failed != nil {
-		s.drop(ctx, u.did.String(), *failed.drop())
+	a := c.prepare(s.in, u.did)
+	if a.failed != nil {
+		s.drop(ctx, u.did.String(), *a.failed.drop())
 		return
 	}
-	if rev <= r.base {
+	if a.rev <= r.base {
 		return
 	}
-	if rev <= r.pruned {
+	if a.rev <= r.pruned {
 		u.step = r.tooLate(u.did).step
 		return
 	}
-	op, drop := c.operation()
-	if drop != nil {
-		s.drop(ctx, u.did.String(), *drop)
+	if a.drop != nil {
+		s.drop(ctx, u.did.String(), *a.drop)
 		return
 	}
-	s.apply(ctx, u, syntax.TID(c.Rev), []index.Op{op}, nil)
+	u.rev, u.ops, u.commit = syntax.TID(c.Rev), []index.Op{a.op}, a.commit
+	for _, d := range a.drops {
+		s.drop(ctx, u.did.String(), d)
+	}
 }
 
 // apply fills in operations.

@@ -64,6 +64,9 @@ func encodeLetter(u unit) ([]byte, error) {
 	letter := deadLetter{DID: u.did, Rev: u.rev, Account: u.account}
 	for _, op := range u.ops {
 		d := deadOp{Action: op.Action, Collection: op.Collection, RKey: op.RKey, CID: op.CID.String(), Malformed: op.Malformed}
+		if op.Plain != nil {
+			d.Record = op.Plain.JSON
+		}
 		if op.Record != nil {
 			raw, err := json.Marshal(op.Record)
 			if err != nil {

@@ -50,6 +50,35 @@ type flatCommit struct {
 	RKey       string          `json:"rkey"`
 	Record     json.RawMessage `json:"record"`
 	CID        string          `json:"cid"`
+	// ahead is what was done with it before its turn.
+	ahead *flatAhead
+}
+
+// flatAhead is what can be known of an operation without the database.
+type flatAhead struct {
+	rev    int64
+	failed *dropError // of the revision
+	op     index.Op
+	drop   *index.Drop // of the operation
+	commit index.Commit
+	drops  []index.Drop // of the commit
+}
+
+// prepare decodes and validates, once.
+func (c *flatCommit) prepare(in *Ingester, did syntax.DID) *flatAhead {
+	if c.ahead != nil {
+		return c.ahead
+	}
+	a := &flatAhead{}
+	c.ahead = a
+	if a.rev, a.failed = in.revision(c.Rev); a.failed != nil {
+		return a
+	}
+	if a.op, a.drop = c.operation(); a.drop == nil {
+		a.commit, a.drops = in.cfg.Index.Prepare(did, syntax.TID(c.Rev), []index.Op{a.op})
+	}
+	c.Record = nil
+	return a
 }
 
 // jetstreamAccount is an account or identity event as its host sent it.
@@ -88,21 +117,14 @@ func jetstreamURL(kind, origin string, cursor *int64, compress bool) string {
 // decodeJetstream reads one frame of the first version. Its times, which are
 // also its cursors, are not later than now.
 func decodeJetstream(frame []byte, now time.Time) (event, error) {
-	var f struct {
-		DID     string            `json:"did"`
-		TimeUS  int64             `json:"time_us"`
-		Kind    string            `json:"kind"`
-		Commit  *flatCommit       `json:"commit"`
-		Account *jetstreamAccount `json:"account"`
+	if f, ok := readFlat(frame); ok {
+		return f.event(now)
 	}
+	var f flatFrame
 	if err := readJSON(frame, &f); err != nil {
 		return event{}, err
 	}
-	at := min(f.TimeUS, now.UnixMicro())
-	if at <= 0 {
-		return event{}, dropped(reasonFrame, errors.New("no time"))
-	}
-	return flatEvent(event{seq: at, time: time.UnixMicro(at)}, f.DID, f.Kind, f.Commit, f.Account)
+	return f.event(now)
 }
 
 // readJSON decodes a frame. Bad UTF-8 would be replaced without a word.
@@ -227,11 +249,20 @@ func (c *flatCommit) operation() (index.Op, *index.Drop) {
 		return op, &index.Drop{Collection: op.Collection, RKey: op.RKey, Reason: reasonPath,
 			Err: fmt.Errorf("operation %.20q", c.Operation)}
 	}
-	record, err := atdata.UnmarshalJSON(c.Record)
+	record, plain, err := readRecord(c.Collection, c.Record)
 	if err != nil || len(c.CID) > 2*atdata.MAX_CID_BYTES {
 		op.Malformed = reasonJSON
 		return op, nil
 	}
-	op.CID, op.Record = syntax.CID(c.CID), record
+	op.CID, op.Record, op.Plain = syntax.CID(c.CID), record, plain
 	return op, nil
+}
+
+// readRecord reads a record from JSON, the short way where that is possible.
+func readRecord(collection string, raw []byte) (map[string]any, *index.Plain, error) {
+	if p, ok := index.ReadPlain(collection, raw); ok {
+		return nil, p, nil
+	}
+	record, err := atdata.UnmarshalJSON(raw)
+	return record, nil, err
 }

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 	"slices"
@@ -198,36 +197,29 @@ func (in *Ingester) loadRepos(ctx context.Context, dids []syntax.DID) (map[synta
 	for _, did := range dids {
 		out[did] = &repo{}
 	}
-	for part := range slices.Chunk(dids, store.MaxList) {
-		list, args := store.List(1, part)
-		rows, err := in.cfg.DB.Read().QueryContext(ctx,
-			`SELECT did, rev, data, base, broken, pruned, wanted FROM ingest_repo WHERE did IN `+list, args...)
-		if err != nil {
-			return nil, fmt.Errorf("read repositories: %w", err)
-		}
-		if err := scanRepos(rows, out); err != nil {
-			return nil, fmt.Errorf("read repositories: %w", err)
-		}
+	keys := make([][]any, len(dids))
+	for i, did := range dids {
+		keys[i] = []any{did}
+	}
+	err := in.cfg.DB.Select(ctx, store.Table{Names: "did", Types: []string{"TEXT"}, Rows: keys}, `
+		SELECT r.did, r.rev, r.data, r.base, r.broken, r.pruned, r.wanted
+		FROM wanted w CROSS JOIN ingest_repo r WHERE r.did = w.did`,
+		func(row store.Row) error {
+			var did syntax.DID
+			var data []byte
+			r := repo{known: true}
+			err := row.Scan(&did, &r.rev, &data, &r.base, &r.broken, &r.pruned, &r.wanted)
+			if len(data) == len(digest{}) {
+				d := digest(data)
+				r.data = &d
+			}
+			*out[did] = r
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("read repositories: %w", err)
 	}
 	return out, nil
-}
-
-func scanRepos(rows *sql.Rows, into map[syntax.DID]*repo) error {
-	defer rows.Close()
-	for rows.Next() {
-		var did syntax.DID
-		var data []byte
-		r := repo{known: true}
-		if err := rows.Scan(&did, &r.rev, &data, &r.base, &r.broken, &r.pruned, &r.wanted); err != nil {
-			return err
-		}
-		if len(data) == len(digest{}) {
-			d := digest(data)
-			r.data = &d
-		}
-		*into[did] = r
-	}
-	return rows.Err()
 }
 
 // saveSteps writes what events have changed, in the caller's transaction. It

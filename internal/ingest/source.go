@@ -196,6 +196,10 @@ func (s *source) readAll(ctx context.Context, conn *socket, to chan<- arrival, p
 			}
 			first.cursor = nil
 		}
+		if e.flat != nil {
+			// While the batch before is being committed.
+			e.flat.prepare(s.in, e.did)
+		}
 		a := arrival{event: e, size: min(int64(len(frame)), s.in.cfg.Limits.Pending)}
 		if err := pending.Acquire(ctx, a.size); err != nil {
 			return err

@@ -30,6 +30,25 @@ func (tx *Tx) Select(ctx context.Context, t Table, query string, scan func(Row) 
 	return tx.withRows(ctx, t, func(c bulkConn) error { return c.selectRows(ctx, t, query, scan) })
 }
 
+// Select is Tx's, on the connections for reading.
+func (db *DB) Select(ctx context.Context, t Table, query string, scan func(Row) error) error {
+	if len(t.Rows) == 0 {
+		return nil
+	}
+	conn, err := db.readers.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to database: %w", err)
+	}
+	defer conn.Close()
+	return conn.Raw(func(conn any) error {
+		c, err := bulk(conn)
+		if err != nil {
+			return err
+		}
+		return c.selectRows(ctx, t, query, scan)
+	})
+}
+
 // Insert inserts the rows of t into a table; tail is what follows: ON CONFLICT ….
 // It returns how many rows were written.
 func (tx *Tx) Insert(ctx context.Context, into string, t Table, tail string) (written int64, err error) {
