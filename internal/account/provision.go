@@ -165,15 +165,9 @@ func (m *Manager) reserve(ctx context.Context, fresh *row) (id string, err error
 // earlier is the row of the same request; nil if there is none.
 func (m *Manager) earlier(ctx context.Context, tx *store.Tx, fresh *row) (*row, error) {
 	var id string
-	rows, err := tx.QueryContext(ctx, `SELECT id FROM hosted_account WHERE created_by = $1 AND request_key = $2`,
-		fresh.createdBy.String(), fresh.requestKey)
-	if err != nil {
-		return nil, err
-	}
-	if rows.Next() {
-		err = rows.Scan(&id)
-	}
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil || id == "" {
+	err := tx.QueryRowContext(ctx, `SELECT COALESCE(min(id), '') FROM hosted_account WHERE created_by = $1 AND request_key = $2`,
+		fresh.createdBy.String(), fresh.requestKey).Scan(&id)
+	if err != nil || id == "" {
 		return nil, err
 	}
 	old, err := m.get(ctx, tx, `id = $1`, id)
