@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -34,12 +36,18 @@ const startFor = 30 * time.Second
 
 // supervisor runs the server until its standard input ends, which is when stop
 // is called or when the process that holds the other end is gone, however that
-// came about. Then it stops the server and removes the folder.
+// came about. Then it stops the server and removes the folder. At each line of
+// its input before that, the server crashes and starts again.
 const supervisor = `
 folder=$1; shift
 "$@" >"$folder/log" 2>&1 &
 server=$!
-cat >/dev/null
+while read -r line; do
+	kill -QUIT "$server" 2>/dev/null
+	wait "$server"
+	"$@" >>"$folder/log" 2>&1 &
+	server=$!
+done
 kill -QUIT "$server" 2>/dev/null
 wait "$server"
 cd / && rm -rf "$folder" 2>/dev/null
@@ -65,49 +73,102 @@ func StartPostgres(ctx context.Context, dir string) (url string, stop func() err
 	removeStale(dir)
 	var problems []error
 	for range 3 { // the free port may be taken before the server gets to it
-		url, stop, err := start(ctx, bin, dir)
+		url, lifeline, err := start(ctx, bin, dir)
 		if err == nil || ctx.Err() != nil {
-			return url, stop, err
+			return url, lifeline.stop, err
 		}
 		problems = append(problems, err)
 	}
 	return "", nil, errors.Join(problems...)
 }
 
-func start(ctx context.Context, bin, dir string) (address string, stop func() error, err error) {
+// Restartable starts a server of the test's own, which ends with the test.
+// restart crashes it and returns when it takes connections again; what was
+// committed is there.
+func Restartable(t testing.TB) (url string, restart func()) {
+	t.Helper()
+	bin, err := findBinaries(usualPlaces, os.Getenv("PATH"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, lifeline, err := start(t.Context(), bin, fastFolder())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := lifeline.stop(); err != nil {
+			t.Errorf("stop PostgreSQL: %v", err)
+		}
+	})
+	return url, func() {
+		t.Helper()
+		before, err := startedAt(t.Context(), url)
+		if err == nil {
+			_, err = io.WriteString(lifeline.input, "restart\n")
+		}
+		for now := before; err == nil && now == before; {
+			if err = answers(t.Context(), url); err == nil {
+				now, _ = startedAt(t.Context(), url) // it may be the old one, on its way out
+				now = max(now, before)
+			}
+		}
+		if err != nil {
+			t.Fatalf("restart PostgreSQL: %v", err)
+		}
+	}
+}
+
+// startedAt is when the server has started, in microseconds.
+func startedAt(ctx context.Context, url string) (at int64, err error) {
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	err = db.QueryRowContext(ctx, `SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::BIGINT`).Scan(&at)
+	return at, err
+}
+
+// lifeline is what a server lives by: it is gone when input is closed.
+type lifeline struct {
+	input io.WriteCloser
+	stop  func() error
+}
+
+func start(ctx context.Context, bin, dir string) (address string, l lifeline, err error) {
 	owner, err := serverUser()
 	if err != nil {
-		return "", nil, err
+		return "", l, err
 	}
 	folder, err := os.MkdirTemp(dir, serverPrefix)
 	if err != nil {
-		return "", nil, err
+		return "", l, err
 	}
 	if owner != nil {
 		if err := os.Chown(folder, int(owner.Uid), int(owner.Gid)); err != nil {
-			return "", nil, errors.Join(err, os.RemoveAll(folder))
+			return "", l, errors.Join(err, os.RemoveAll(folder))
 		}
 	}
 	attributes := &syscall.SysProcAttr{Credential: owner, Setsid: true}
 	password := rand.Text()
 	if err := initialize(ctx, bin, folder, password, attributes); err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(folder))
+		return "", l, errors.Join(err, os.RemoveAll(folder))
 	}
 	port, err := freePort()
 	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(folder))
+		return "", l, errors.Join(err, os.RemoveAll(folder))
 	}
-	stop, err = supervise(bin, folder, port, attributes)
+	l, err = supervise(bin, folder, port, attributes)
 	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(folder))
+		return "", l, errors.Join(err, os.RemoveAll(folder))
 	}
 	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", password),
 		Host: net.JoinHostPort("127.0.0.1", port), Path: "/postgres", RawQuery: "sslmode=disable"}
 	if err := answers(ctx, u.String()); err != nil {
 		log, _ := os.ReadFile(filepath.Join(folder, "log"))
-		return "", nil, errors.Join(fmt.Errorf("PostgreSQL does not start: %w\n%s", err, log), stop())
+		return "", l, errors.Join(fmt.Errorf("PostgreSQL does not start: %w\n%s", err, log), l.stop())
 	}
-	return u.String(), stop, nil
+	return u.String(), l, nil
 }
 
 // initialize makes the server's data folder.
@@ -137,7 +198,7 @@ func initialize(ctx context.Context, bin, folder, password string, attributes *s
 
 // supervise starts the server under the supervisor. Neither inherits our output,
 // which whoever runs us waits to see closed, nor our terminal's signals.
-func supervise(bin, folder, port string, attributes *syscall.SysProcAttr) (stop func() error, err error) {
+func supervise(bin, folder, port string, attributes *syscall.SysProcAttr) (lifeline, error) {
 	settings := []string{
 		"listen_addresses=127.0.0.1", "port=" + port, "unix_socket_directories=",
 		"fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0",
@@ -153,17 +214,17 @@ func supervise(bin, folder, port string, attributes *syscall.SysProcAttr) (stop 
 	cmd.Dir = folder
 	cmd.SysProcAttr = attributes
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
-	lifeline, err := cmd.StdinPipe()
+	input, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, err
+		return lifeline{}, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start PostgreSQL: %w", err)
+		return lifeline{}, fmt.Errorf("start PostgreSQL: %w", err)
 	}
-	return func() error {
-		_ = lifeline.Close()
+	return lifeline{input, func() error {
+		_ = input.Close()
 		return errors.Join(cmd.Wait(), os.RemoveAll(folder))
-	}, nil
+	}}, nil
 }
 
 // answers waits until the server takes connections.
