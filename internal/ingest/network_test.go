@@ -26,6 +26,16 @@ func startReal(t *testing.T, db *store.DB, n *network.Network) *rig {
 // startRealOf follows some of them.
 func startRealOf(t *testing.T, db *store.DB, n *network.Network, followed []network.PDS) *rig {
 	t.Helper()
+	var origins []string
+	for _, p := range followed {
+		origins = append(origins, p.URL)
+	}
+	return startRealAt(t, db, n, origins)
+}
+
+// startRealAt follows streams of n by their addresses.
+func startRealAt(t *testing.T, db *store.DB, n *network.Network, origins []string) *rig {
+	t.Helper()
 	guard, err := egress.New(egress.Config{Route: n.Route, Dev: true}) // the directory is on loopback
 	if err != nil {
 		t.Fatal(err)
@@ -40,8 +50,8 @@ func startRealOf(t *testing.T, db *store.DB, n *network.Network, followed []netw
 		t.Fatal(err)
 	}
 	var sources []Source
-	for _, p := range followed {
-		sources = append(sources, Source{Kind: Repos, URL: p.URL})
+	for _, origin := range origins {
+		sources = append(sources, Source{Kind: Repos, URL: origin})
 	}
 	log, reg := &lockedBuffer{}, prometheus.NewRegistry()
 	in, err := New(Config{DB: db, Index: x, Sources: sources, Stream: guard.Client(egress.Limits{}), Fetch: fetch, Hosting: Hosting{Skip: true},
