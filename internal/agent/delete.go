@@ -59,7 +59,7 @@ func (a *Agent) remove(ctx context.Context, actor Actor, place pds.Place, swap S
 	case looking == nil && there.cid == "":
 		return Removed{Rev: there.rev}, nil
 	case err == nil && looking != nil:
-		return Removed{}, nil // it is as the server says
+		return Removed{}, nil //nolint:nilerr // the server says that it is gone; only since when is not known
 	case err == nil:
 		return Removed{}, unreachable(fmt.Errorf("%w: %s is said to be removed, and is there", pds.ErrBadAnswer, place.URI()))
 	case looking != nil:

@@ -68,8 +68,8 @@ func TestChoiceOfSession(t *testing.T) {
 			var tried []string
 			a := newAgent(t, s, func(_ context.Context, actor Actor) (pds.Doer, error) {
 				tried = append(tried, actor.SessionID)
-				if err := over[actor.SessionID]; err != nil {
-					return failing{err}, nil
+				if why, ok := over[actor.SessionID]; ok {
+					return failing{why}, nil
 				}
 				return http.DefaultClient, nil
 			})

@@ -104,11 +104,11 @@ func plainObject(raw []byte) error {
 			return err
 		}
 		text, _ := name.(string)
-		if lower := strings.ToLower(text); seen[lower] {
+		lower := strings.ToLower(text)
+		if seen[lower] {
 			return fmt.Errorf("%.50q is there twice", text)
-		} else {
-			seen[lower] = true
 		}
+		seen[lower] = true
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {
 			return err
