@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/pds"
 	"github.com/atoll-social/atoll/internal/session"
@@ -445,6 +446,17 @@ func TestOfficialAppPassword(t *testing.T) {
 	if done, err := a.Put(t.Context(), me, put("a", "")); err != nil || done.Rev == "" {
 		t.Errorf("put: %+v, %v", done, err)
 	}
+	a.cfg.Relay = &RelayAccount{DID: w.did, Password: keyring.NewSecret(made.Password)}
+	a.cfg.Writes = ByRelay
+	if said, err := a.Say(t.Context(), Actor{DID: alice}, statement(alice)); !errors.Is(err, identity.ErrDIDNotFound) {
+		t.Errorf("in the name of nobody: %+v, %v", said, err)
+	}
+	for range 2 {
+		if said, err := a.Say(t.Context(), me, statement(w.did)); err != nil || !said.Relayed || said.URI.Authority().DID() != w.did {
+			t.Errorf("relayed: %+v, %v", said, err)
+		}
+	}
+	a.cfg.Relay, a.cfg.Writes = nil, ByOAuth
 	// Taking the password back at the server ends it here, and says so.
 	if err := other.Call(t.Context(), "com.atproto.server.revokeAppPassword", map[string]string{"name": "atoll"}, nil); err != nil {
 		t.Fatal(err)

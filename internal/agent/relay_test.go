@@ -20,9 +20,10 @@ const relayDID = syntax.DID("did:plc:relayaaaaaaaaaaaaaaaaaaa")
 func statement(mentioned syntax.DID) Statement {
 	said := func(text string, facets ...any) Write {
 		return Write{Collection: "app.bsky.feed.post", RKey: "3l2bbbbbbbb2b",
-			Record: map[string]any{"$type": "app.bsky.feed.post", "text": text, "facets": append([]any{}, facets...)}}
+			Record: map[string]any{"$type": "app.bsky.feed.post", "text": text, "createdAt": "2026-01-02T03:04:05.678Z", "facets": append([]any{}, facets...)}}
 	}
 	return Statement{Own: said("Come to my party"), Relayed: said("@alice invites you to a party", map[string]any{
+		"index":    map[string]any{"byteStart": int64(0), "byteEnd": int64(6)},
 		"features": []any{map[string]any{"$type": "app.bsky.richtext.facet#mention", "did": mentioned.String()}}})}
 }
 

@@ -15,7 +15,8 @@ const windowSize = 100_000
 
 // window remembers the tokens that were used, until they are over.
 type window struct {
-	now func() time.Time
+	now  func() time.Time
+	size int
 
 	mu     sync.Mutex
 	used   map[[sha256.Size]byte]int64 // when they are over, in Unix seconds
@@ -23,7 +24,7 @@ type window struct {
 }
 
 func newWindow(now func() time.Time) *window {
-	return &window{now: now, used: map[[sha256.Size]byte]int64{}}
+	return &window{now: now, size: windowSize, used: map[[sha256.Size]byte]int64{}}
 }
 
 // take reports whether the token is new here. full: it cannot be remembered.
@@ -34,7 +35,7 @@ func (w *window) take(token [sha256.Size]byte, expires int64) (fresh, full bool)
 		return false, false
 	}
 	w.purge()
-	if len(w.used) >= windowSize {
+	if len(w.used) >= w.size {
 		return true, true
 	}
 	w.used[token] = expires
