@@ -31,6 +31,8 @@ func settings(o options, n *network.Network) []byte {
 		handles = append(handles, fmt.Sprintf("%q = %q", pds.HandleDomain, pds.URL))
 	}
 	fmt.Fprintf(&b, "dev_handles = { %s }\n", strings.Join(handles, ", "))
+	fmt.Fprintf(&b, "\n[hosting]\npds_url = %q\npds_admin_password = %q\nhandle_domain = %q\n",
+		n.PDS[0].URL, n.AdminPassword, strings.TrimPrefix(n.PDS[0].HandleDomain, "."))
 	for _, pds := range n.PDS {
 		fmt.Fprintf(&b, "\n[[source]]\nkind = \"repos\"\nurl = %q\n", pds.URL)
 	}
@@ -127,15 +129,17 @@ func (a *atoll) stop() error {
 	}
 }
 
-// welcome says where everything is.
-func welcome(out io.Writer, o options, n *network.Network, people []network.Account) {
-	fmt.Fprintf(out, "\nAtoll is running at http://%s\n\n", o.listen)
+// welcomed is how many members are named; the others are on the pages.
+const welcomed = 4
+
+// welcome says who may sign in, and where everything is.
+func welcome(out io.Writer, o options, n *network.Network, c *content) {
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "  sign in as\tpassword\tat")
-	for _, p := range people {
-		fmt.Fprintf(table, "  %s\t%s\t%s\n", p.Handle, p.Password, n.PDS[p.PDS].URL)
+	fmt.Fprintln(table, "\n  sign in as\tpassword\tat")
+	for _, m := range c.Members[:welcomed] {
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", m.Name+n.PDS[m.PDS].HandleDomain, password, n.PDS[m.PDS].URL)
 	}
 	_ = table.Flush() // to a terminal
-	fmt.Fprintf(out, "\n  community  %s\n  directory  %s\n  log        %s/atoll.log\n\n", commons.name+n.PDS[commons.pds].HandleDomain, n.PLC, o.data)
+	fmt.Fprintf(out, "\n  Atoll      %s\n  directory  %s\n  log        %s/atoll.log\n\n", o.origin(), n.PLC, o.data)
 	fmt.Fprintf(out, "Ctrl-C stops everything. Remove %s to begin anew.\n", o.data)
 }

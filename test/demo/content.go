@@ -1,138 +1,144 @@
 package main
 
 import (
-	"context"
-	"errors"
+	"embed"
 	"fmt"
-	"net/http"
-	"net/url"
+	"io/fs"
 	"time"
 
-	"github.com/atoll-social/atoll/test/network"
+	"github.com/pelletier/go-toml/v2"
 )
 
-// password of every demo account. Nobody but this machine reaches them.
-const password = "driftwood"
+//go:embed content
+var contentFiles embed.FS
 
-const (
-	communityProfile = "social.coves.community.profile"
-	communityPost    = "social.coves.community.postv2"
-)
+// content is what the demo's members say and where. All of them are made up.
+type content struct {
+	Members     []member
+	Communities []community
+	Replies     replies
+}
 
-// person is a demo account and what it wrote before anyone came.
-type person struct {
-	name  string
-	pds   int
-	posts []post
+// member is somebody with an account on one of the two servers.
+type member struct {
+	Name        string `toml:"name"`
+	PDS         int    `toml:"pds"`
+	DisplayName string `toml:"display_name"`
+	Bio         string `toml:"bio"`
+}
+
+type community struct {
+	Name        string   `toml:"name"`
+	DisplayName string   `toml:"display_name"`
+	About       string   `toml:"about"`
+	Founder     string   `toml:"founder"` // name of a member
+	Posts       []post   `toml:"posts"`
+	Log         *daybook `toml:"log"`
 }
 
 type post struct {
-	title, content string
-	age            time.Duration // when it is written for the first time
+	Author  string `toml:"author"`
+	Age     age    `toml:"age"` // when the demo is made for the first time
+	Title   string `toml:"title"`
+	Text    string `toml:"text"`
+	Picture string `toml:"picture"` // a scene of picture.go; empty for none
+	Quotes  string `toml:"quotes"`  // title of an earlier post of the same community
+	Thread  thread `toml:"thread"`
 }
 
-// commons is the community that everybody posts to.
-var commons = person{name: "commons", pds: 0}
+// thread says how a post is answered: like most of them when empty.
+type thread string
 
-// members are made up, and so is all they say.
-var members = []person{
-	{name: "heron", pds: 0, posts: []post{
-		{"Low water at six", "The sandbar is out until about nine. I counted eleven of us on it this morning, all standing on one leg and pretending not to look at each other.", 26 * time.Hour},
-		{"Who left the lantern on the jetty?", "It burned all night. Pretty, but the moths had a meeting about it.", 3 * time.Hour},
-	}},
-	{name: "plover", pds: 0, posts: []post{
-		{"A map of the north beach, drawn by walking", "I ran along the whole tideline and back, twice. It is four hundred and twelve small runs long, with a pause after each.", 9 * time.Hour},
-	}},
-	{name: "tern", pds: 1, posts: []post{
-		{"Back from the south", "Eleven weeks, two storms, one very kind fishing boat. Is the good ledge still free?", 20 * time.Hour},
-		{"Tide tables for the week", "High water moves by fifty minutes a day, so the reading group at the tide pool moves with it. Bring something dry to sit on.", 50 * time.Minute},
-	}},
-	{name: "curlew", pds: 1, posts: []post{
-		{"Evening song on the salt meadow", "Everybody is welcome, no matter how long the beak. We start when the light turns orange.", 6 * time.Hour},
-	}},
+const (
+	wide     thread = "wide"     // hundreds of answers to the post itself
+	deep     thread = "deep"     // hundreds of answers, each to the one before
+	argument thread = "argument" // two sides, answer upon answer
+)
+
+// daybook makes an entry for every day from its lists.
+type daybook struct {
+	Days    int      `toml:"days"`
+	Keepers []string `toml:"keepers"`
+	Wind    []string `toml:"wind"`
+	Sky     []string `toml:"sky"`
+	Passed  []string `toml:"passed"`
+	Remark  []string `toml:"remark"`
 }
 
-// populate makes what is missing of the accounts and their records and returns the members' accounts.
-func populate(ctx context.Context, n *network.Network) ([]network.Account, error) {
-	community, err := account(ctx, n, commons)
-	if err != nil {
-		return nil, err
-	}
-	var accounts []network.Account
-	var sessions []*network.Session
-	for _, member := range members {
-		s, err := account(ctx, n, member)
-		if err != nil {
-			return nil, err
-		}
-		sessions, accounts = append(sessions, s), append(accounts, s.Account)
-	}
-	if err := describe(ctx, n, community, accounts[0].DID); err != nil {
-		return nil, err
-	}
-	for i, s := range sessions {
-		if err := write(ctx, s, members[i].posts, community.Account.DID); err != nil {
-			return nil, err
-		}
-	}
-	return accounts, nil
+// replies are texts of comments.
+type replies struct {
+	Short    []string `toml:"short"`
+	Argument []string `toml:"argument"`
+	Song     []string `toml:"song"`
+	Hello    []string `toml:"hello"`
 }
 
-// account signs in, and makes the account first when its PDS doesn't know it.
-func account(ctx context.Context, n *network.Network, p person) (*network.Session, error) {
-	a := network.Account{Handle: p.name + n.PDS[p.pds].HandleDomain, Password: password, PDS: p.pds}
-	s, err := n.SignInWithPassword(ctx, a)
-	var refused *network.StatusError
-	if !errors.As(err, &refused) || refused.Status != http.StatusUnauthorized {
-		return s, err
-	}
-	if a, err = n.CreateAccountWithPassword(ctx, p.pds, p.name, password); err != nil {
-		return nil, fmt.Errorf("make demo account %s: %w", p.name, err)
-	}
-	return n.SignInWithPassword(ctx, a)
-}
+// age is a duration such as "50m", "26h" or "33d".
+type age time.Duration
 
-// describe writes the community's profile. Its host is the PDS: an Atoll without a public address has no DID to name.
-func describe(ctx context.Context, n *network.Network, community *network.Session, founder string) error {
-	written, err := hasRecords(ctx, community, communityProfile)
-	if err != nil || written {
-		return err
+func (a *age) UnmarshalText(text []byte) error {
+	var n int
+	var unit string
+	if _, err := fmt.Sscanf(string(text), "%d%s", &n, &unit); err != nil {
+		return fmt.Errorf("age %q: %w", text, err)
 	}
-	_, err = community.PutRecord(ctx, communityProfile, "self", map[string]any{
-		"name":        commons.name,
-		"displayName": "The Commons",
-		"description": "Where everybody on the two islands meets: news of the tide, found things, small talk.",
-		"createdAt":   timestamp(48 * time.Hour),
-		"createdBy":   founder,
-		"hostedBy":    n.PDS[commons.pds].DID,
-	})
-	return err
-}
-
-// write posts what a member said so far, unless there is a post of theirs already.
-func write(ctx context.Context, s *network.Session, posts []post, community string) error {
-	written, err := hasRecords(ctx, s, communityPost)
-	if err != nil || written {
-		return err
+	units := map[string]time.Duration{"m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
+	if units[unit] == 0 || n < 0 {
+		return fmt.Errorf("age %q: want a number and m, h or d", text)
 	}
-	for _, p := range posts {
-		_, err := s.CreateRecord(ctx, communityPost, "", map[string]any{
-			"community": community, "title": p.title, "content": p.content, "createdAt": timestamp(p.age), "langs": []string{"en"},
-		})
-		if err != nil {
-			return err
-		}
-	}
+	*a = age(time.Duration(n) * units[unit])
 	return nil
 }
 
-func hasRecords(ctx context.Context, s *network.Session, collection string) (bool, error) {
-	var out struct{ Records []struct{ URI string } }
-	params := url.Values{"repo": {s.Account.DID}, "collection": {collection}, "limit": {"1"}}
-	err := s.Query(ctx, "com.atproto.repo.listRecords", params, &out)
-	return len(out.Records) > 0, err
+// loadContent reads the files of the folder content.
+func loadContent() (*content, error) {
+	var c content
+	names, err := fs.Glob(contentFiles, "content/*.toml")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		var target any
+		var one community
+		switch name {
+		case "content/members.toml":
+			target = &c
+		case "content/replies.toml":
+			target = &c.Replies
+		default:
+			target = &one
+		}
+		text, err := contentFiles.ReadFile(name)
+		if err == nil {
+			err = toml.Unmarshal(text, target)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if target == any(&one) {
+			one.Posts = append(one.Posts, one.Log.entries()...)
+			c.Communities = append(c.Communities, one)
+		}
+	}
+	return &c, nil
 }
 
-func timestamp(age time.Duration) string {
-	return time.Now().Add(-age).UTC().Format("2006-01-02T15:04:05.000Z")
+// entries are the posts of a daybook, one for each day; nil has none.
+func (d *daybook) entries() []post {
+	if d == nil {
+		return nil
+	}
+	posts := make([]post, d.Days)
+	for i := range posts {
+		day := d.Days - i
+		dice := diceFor("log", day)
+		pick := func(list []string) string { return list[dice.IntN(len(list))] }
+		posts[i] = post{
+			Author: d.Keepers[day%len(d.Keepers)],
+			Age:    age(time.Duration(day)*24*time.Hour - 5*time.Hour),
+			Title:  fmt.Sprintf("Log, day %d", 11_000-day),
+			Text:   fmt.Sprintf("%s, %s. %s\n\n%s", pick(d.Wind), pick(d.Sky), pick(d.Passed), pick(d.Remark)),
+		}
+	}
+	return posts
 }

@@ -3,64 +3,102 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/bluesky-social/indigo/atproto/atdata"
+	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/config"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/internal/store/storetest"
 	"github.com/atoll-social/atoll/test/network"
 )
 
-func TestPopulateOnceOnly(t *testing.T) {
+func madeUp(t *testing.T) (*content, *plan) {
+	t.Helper()
+	c, err := loadContent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dids, communities := map[string]syntax.DID{}, map[string]syntax.DID{}
+	for i, m := range c.Members {
+		dids[m.Name] = syntax.DID(fmt.Sprintf("did:plc:%024d", i))
+	}
+	for i, m := range c.Communities {
+		communities[m.Name] = syntax.DID(fmt.Sprintf("did:plc:c%023d", i))
+	}
+	p, err := newPlan(c, time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), dids, communities)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, p
+}
+
+func TestThereIsEnoughToLiveIn(t *testing.T) {
 	t.Parallel()
-	n := network.Start(t, network.Config{Plain: true})
-	first, err := populate(t.Context(), n.Network)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := posts(t, n.Network, first)
-	second, err := populate(t.Context(), n.Network)
-	if err != nil {
-		t.Fatal(err)
-	}
-	handles := []string{"heron.one.test", "plover.one.test", "tern.two.test", "curlew.two.test"}
-	for i, want := range handles {
-		if first[i].Handle != want || first[i].DID != second[i].DID {
-			t.Errorf("account %d: got %+v, then %+v; want %s both times", i, first[i], second[i], want)
+	c, p := madeUp(t)
+	counts := map[syntax.NSID]int{}
+	for _, r := range p.repos {
+		for _, w := range r.writes {
+			counts[w.collection]++
 		}
 	}
-	after := posts(t, n.Network, second)
-	if diff := cmp.Diff(before, after); diff != "" || len(before) != 6 {
-		t.Errorf("posts: got %d, want 6; changed by populating again (-before +after):\n%s", len(before), diff)
+	atLeast := map[syntax.NSID]int{
+		index.PostCollection: 300, index.CommentCollection: wideAnswers + deepAnswers + 200, index.VoteCollection: 3000,
+		index.SubscriptionCollection: 100, index.PersonCollection: len(c.Members),
+	}
+	for collection, want := range atLeast {
+		if counts[collection] < want {
+			t.Errorf("%s: %d records, want %d at least", collection, counts[collection], want)
+		}
+	}
+	if len(c.Communities) < 12 {
+		t.Errorf("%d communities, want a dozen", len(c.Communities))
 	}
 }
 
-// posts lists the addresses of what the members wrote.
-func posts(t *testing.T, n *network.Network, accounts []network.Account) []string {
-	t.Helper()
-	var uris []string
-	for _, a := range accounts {
-		s, err := n.SignInWithPassword(t.Context(), a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var out struct{ Records []struct{ URI string } }
-		params := url.Values{"repo": {a.DID}, "collection": {communityPost}}
-		if err := s.Query(t.Context(), "com.atproto.repo.listRecords", params, &out); err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range out.Records {
-			uris = append(uris, r.URI)
+func TestTheSameIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	_, once := madeUp(t)
+	_, again := madeUp(t)
+	for name, r := range once.repos {
+		if diff := cmp.Diff(r.writes, again.repos[name].writes, cmp.AllowUnexported(write{}), cmp.Comparer(func(a, b atdata.Blob) bool { return a.Ref.String() == b.Ref.String() })); diff != "" {
+			t.Fatalf("records of %s (-once +again):\n%s", name, diff)
 		}
 	}
-	return uris
+}
+
+func TestRecordsAreAsTheLexiconsWant(t *testing.T) {
+	t.Parallel()
+	_, p := madeUp(t)
+	ix, err := index.New(index.Config{DB: storetest.New(t, store.SQLite)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range p.repos {
+		var ops []index.Op
+		for _, w := range r.writes {
+			cid, err := agent.RecordCID(w.record)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ops = append(ops, index.Op{Action: index.Create, Collection: w.collection, RKey: syntax.RecordKey(w.rkey), CID: cid, Record: w.record})
+		}
+		if _, drops := ix.Prepare(p.dids[name], syntax.NewTID(p.began.UnixMicro(), 0), ops); len(drops) > 0 {
+			t.Errorf("%s: %d of %d records are refused, the first: %+v", name, len(drops), len(ops), drops[0])
+		}
+	}
 }
 
 func TestSettingsAreAtollsSettings(t *testing.T) {

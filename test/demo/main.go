@@ -1,5 +1,5 @@
 // Command demo is `make run`: the whole product on one machine. It builds Atoll, starts the local network, makes demo
-// accounts and posts the first time, serves Atoll, and says where it is and who may sign in. Everything is kept in one
+// accounts, communities and posts the first time, and says where it is and who may sign in. Everything is kept in one
 // folder until the next run.
 package main
 
@@ -32,6 +32,9 @@ type options struct {
 	listen string // Atoll's address, host:port
 }
 
+// origin is where browsers find Atoll.
+func (o options) origin() string { return "http://" + o.listen }
+
 func main() {
 	var o options
 	flag.StringVar(&o.data, "data", "data", "folder of everything that is kept between runs")
@@ -56,12 +59,8 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		return unlessStopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, servers.Stop()) }()
-	people, err := populate(ctx, servers.Network)
-	if err != nil {
-		return unlessStopped(ctx, err)
-	}
 	config := filepath.Join(o.data, "atoll.toml")
-	if err := os.WriteFile(config, settings(o, servers.Network), 0o644); err != nil {
+	if err := os.WriteFile(config, settings(o, servers.Network), 0o600); err != nil {
 		return err
 	}
 	atoll, err := startAtoll(o.binary, config, filepath.Join(o.data, "atoll.log"))
@@ -69,10 +68,13 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, atoll.stop()) }()
-	if err := atoll.awaitReady(ctx, "http://"+o.listen+"/readyz"); err != nil {
+	if err := atoll.awaitReady(ctx, o.origin()+"/readyz"); err != nil {
 		return unlessStopped(ctx, err)
 	}
-	welcome(out, o, servers.Network, people)
+	fmt.Fprintf(out, "\nAtoll is running at %s\n\n", o.origin())
+	if err := furnish(ctx, o, servers, atoll, out); err != nil {
+		return unlessStopped(ctx, err)
+	}
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(out, "\nstopping")
@@ -80,8 +82,38 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	case <-atoll.exited:
 		return atoll.unexpected()
 	case <-servers.Exited():
-		return errors.New("the local network ended by itself")
+		return errNetworkEnded
 	}
+}
+
+var errNetworkEnded = errors.New("the local network ended by itself")
+
+// furnish makes what the demo shows, as far as it isn't there, and says who may sign in.
+func furnish(ctx context.Context, o options, servers *network.Process, atoll *atoll, out io.Writer) error {
+	c, err := loadContent()
+	if err != nil {
+		return err
+	}
+	d, err := openDiary(o.data)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	made := make(chan error, 1)
+	go func() { made <- populate(ctx, servers.Network, o.origin(), d, c, out) }()
+	select {
+	case err = <-made:
+	case <-atoll.exited:
+		err = atoll.unexpected()
+	case <-servers.Exited():
+		err = errNetworkEnded
+	}
+	if err != nil {
+		return err
+	}
+	welcome(out, o, servers.Network, c)
+	return nil
 }
 
 // unlessStopped drops the error of a step that Ctrl-C interrupted.

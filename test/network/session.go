@@ -110,6 +110,18 @@ func (s *Session) DeleteRecord(ctx context.Context, collection, rkey string) err
 	return s.Call(ctx, "com.atproto.repo.deleteRecord", in, nil)
 }
 
+// UploadBlob brings a file to the account's server, for a record that names it. The answer is not needed: a blob's name
+// follows from its bytes.
+func (s *Session) UploadBlob(ctx context.Context, mime string, data []byte) error {
+	const method = "com.atproto.repo.uploadBlob"
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.network.PDS[s.Account.PDS].URL+"/xrpc/"+method, bytes.NewReader(data))
+	if err != nil {
+		return fmt.Errorf("%s: %w", method, err)
+	}
+	req.Header.Set("Content-Type", mime)
+	return s.network.send(req, method, s.access, nil)
+}
+
 // call sends one XRPC request; method may carry a query string.
 func (n *Network) call(ctx context.Context, verb, server, method, access string, in, out any) error {
 	var body io.Reader
@@ -127,6 +139,11 @@ func (n *Network) call(ctx context.Context, verb, server, method, access string,
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return n.send(req, method, access, out)
+}
+
+// send sends a request of call's and reads the answer into out, which may be nil.
+func (n *Network) send(req *http.Request, method, access string, out any) error {
 	if access != "" {
 		req.Header.Set("Authorization", "Bearer "+access)
 	}
