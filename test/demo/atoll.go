@@ -31,8 +31,6 @@ func settings(o options, n *network.Network) []byte {
 		handles = append(handles, fmt.Sprintf("%q = %q", pds.HandleDomain, pds.URL))
 	}
 	fmt.Fprintf(&b, "dev_handles = { %s }\n", strings.Join(handles, ", "))
-	fmt.Fprintf(&b, "\n[hosting]\npds_url = %q\npds_admin_password = %q\nhandle_domain = %q\n",
-		n.PDS[0].URL, n.AdminPassword, strings.TrimPrefix(n.PDS[0].HandleDomain, "."))
 	for _, pds := range n.PDS {
 		fmt.Fprintf(&b, "\n[[source]]\nkind = \"repos\"\nurl = %q\n", pds.URL)
 	}

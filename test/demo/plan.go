@@ -53,6 +53,9 @@ func (s said) ref() map[string]any {
 	return map[string]any{"uri": s.uri.String(), "cid": s.cid.String()}
 }
 
+// The size of pictures in posts.
+const pictureWidth, pictureHeight = 720, 450
+
 func newPlan(c *content, began time.Time, dids, communities map[string]syntax.DID) (*plan, error) {
 	p := &plan{content: c, began: began, dids: dids, communities: communities, repos: map[string]*repo{}}
 	for i, m := range c.Members {
@@ -123,12 +126,12 @@ func (p *plan) postRecord(c community, post post, byTitle map[string]said) (map[
 		"community": p.communities[c.Name].String(), "title": post.Title, "content": post.Text, "langs": []any{"en"},
 	}
 	if post.Picture != "" {
-		picture, err := p.picture(post.Author, post.Picture, 960, 600)
+		picture, err := p.picture(post.Author, post.Picture, pictureWidth, pictureHeight)
 		if err != nil {
 			return nil, err
 		}
 		record["embed"] = map[string]any{"$type": "social.coves.embed.images", "images": []any{map[string]any{
-			"image": picture, "alt": altOf(post.Picture), "aspectRatio": map[string]any{"width": int64(960), "height": int64(600)},
+			"image": picture, "alt": altOf(post.Picture), "aspectRatio": map[string]any{"width": int64(pictureWidth), "height": int64(pictureHeight)},
 		}}}
 	}
 	if post.Quotes != "" {
