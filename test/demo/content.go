@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -121,6 +122,31 @@ func loadContent() (*content, error) {
 		}
 	}
 	return &c, nil
+}
+
+// bound leaves the first communities and members, who say what the others would have said; 0 leaves all.
+func (c *content) bound(communities, members int) {
+	if communities > 0 {
+		c.Communities = c.Communities[:communities]
+	}
+	if members == 0 {
+		return
+	}
+	c.Members = c.Members[:members]
+	known := func(name string) bool {
+		return slices.ContainsFunc(c.Members, func(m member) bool { return m.Name == name })
+	}
+	for i := range c.Communities {
+		to := &c.Communities[i]
+		if !known(to.Founder) {
+			to.Founder = c.Members[0].Name
+		}
+		for j := range to.Posts {
+			if !known(to.Posts[j].Author) {
+				to.Posts[j].Author = c.Members[j%members].Name
+			}
+		}
+	}
 }
 
 // entries are the posts of a daybook, one for each day; nil has none.

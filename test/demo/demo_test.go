@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +24,7 @@ import (
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
 	"github.com/atoll-social/atoll/test/network"
+	"github.com/atoll-social/atoll/test/size"
 )
 
 func madeUp(t *testing.T) (*content, *plan) {
@@ -140,7 +142,7 @@ func TestTakenAddressIsOneClearLine(t *testing.T) {
 	}
 }
 
-// The whole of `make run`, twice in one folder: Atoll answers, stops cleanly, and has its data the next time.
+// The whole of `make run`, twice in one folder: Atoll answers, what is shown is made once, and everything stops cleanly.
 func TestRunTwice(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -148,24 +150,31 @@ func TestRunTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := options{data: filepath.Join(dir, "data"), binary: filepath.Join(dir, "atoll"), listen: l.Addr().String()}
+	o := options{
+		data: filepath.Join(dir, "data"), binary: filepath.Join(dir, "atoll"), listen: l.Addr().String(),
+		communities: size.Size(2, 0), members: size.Size(8, 0),
+	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	first := runUntilWelcome(t, o)
-	second := runUntilWelcome(t, o)
+	first, made := runUntilWelcome(t, o)
+	second, again := runUntilWelcome(t, o)
 	if diff := cmp.Diff(first, second); diff != "" {
 		t.Errorf("what the second run prints (-first +second):\n%s", diff)
 	}
-	for _, want := range []string{"http://" + o.listen, "heron.one.test", "curlew.two.test", password, "commons.one.test"} {
+	for _, want := range []string{o.origin(), "heron.one.test", "curlew.two.test", password} {
 		if !strings.Contains(first, want) {
 			t.Errorf("run prints:\n%s\nwant %q in it", first, want)
 		}
 	}
+	if made < 20 || again != made {
+		t.Errorf("Discover has %d posts, after the second run %d; want a page of at least 20, and the same", made, again)
+	}
 }
 
-// runUntilWelcome runs the demo, presses Ctrl-C when it is up, and returns what it printed from the address on.
-func runUntilWelcome(t *testing.T, o options) string {
+// runUntilWelcome runs the demo, presses Ctrl-C when it is up, and returns what it printed about who may sign in, and how
+// many posts a page of Discover has.
+func runUntilWelcome(t *testing.T, o options) (printed string, posts int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -176,37 +185,46 @@ func runUntilWelcome(t *testing.T, o options) string {
 		_ = in.Close()
 		result <- err
 	}()
-	var printed strings.Builder
+	var text strings.Builder
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
-		if strings.HasPrefix(lines.Text(), "Atoll is running") {
-			printed.Reset() // what came before depends on what the machine had
+		if strings.Contains(lines.Text(), "sign in as") {
+			text.Reset() // what came before depends on what there was
 		}
-		printed.WriteString(lines.Text() + "\n")
+		text.WriteString(lines.Text() + "\n")
 		if strings.HasPrefix(lines.Text(), "Ctrl-C") {
-			checkHome(t, "http://"+o.listen+"/")
+			posts = discover(t, o.origin())
 			cancel()
 		}
 	}
 	if err := <-result; err != nil {
-		t.Fatalf("run: %v\nprinted:\n%s", err, printed.String())
+		t.Fatalf("run: %v\nprinted:\n%s", err, text.String())
 	}
-	return printed.String()
+	return text.String(), posts
 }
 
-func checkHome(t *testing.T, address string) {
+// discover counts the posts on the first page of Discover. They come by the stream and are admitted one after the other, so
+// it waits for a full page.
+func discover(t *testing.T, origin string) (posts int) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
-	if err != nil {
-		t.Fatal(err)
+	for end := time.Now().Add(time.Minute); posts < 20 && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, origin+"/xrpc/social.coves.feed.getDiscover?limit=20", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		var page struct{ Feed []any }
+		err = json.NewDecoder(resp.Body).Decode(&page)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("getDiscover: %s, %v", resp.Status, err)
+			return 0
+		}
+		posts = len(page.Feed)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Errorf("GET %s: got %s, want 200", address, resp.Status)
-	}
+	return posts
 }

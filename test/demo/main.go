@@ -30,6 +30,8 @@ type options struct {
 	data   string // folder of everything that is kept
 	binary string // where to build Atoll
 	listen string // Atoll's address, host:port
+	// How many communities and members are made, of those that there are; 0 for all. Tests are content with a few.
+	communities, members int
 }
 
 // origin is where browsers find Atoll.
@@ -94,6 +96,7 @@ func furnish(ctx context.Context, o options, servers *network.Process, atoll *at
 	if err != nil {
 		return err
 	}
+	c.bound(o.communities, o.members)
 	d, err := openDiary(o.data)
 	if err != nil {
 		return err

@@ -111,7 +111,7 @@ func (p *plan) fill(c community) error {
 		}
 		byTitle[post.Title] = root
 		dice := diceFor(c.Name+post.Title, 0)
-		if err := p.vote(root, dice, 4+dice.IntN(len(p.content.Members)-4)); err != nil {
+		if err := p.vote(root, dice, 4+dice.IntN(max(len(p.content.Members)-4, 1))); err != nil {
 			return err
 		}
 		if err := p.answer(root, post.Thread, c.Log != nil, dice); err != nil {
@@ -146,7 +146,7 @@ func (p *plan) postRecord(c community, post post, byTitle map[string]said) (map[
 
 // vote lets so many members vote, nearly all of them up.
 func (p *plan) vote(on said, dice *rand.Rand, voters int) error {
-	for _, i := range dice.Perm(len(p.content.Members))[:voters] {
+	for _, i := range dice.Perm(len(p.content.Members))[:min(voters, len(p.content.Members))] {
 		voter := p.content.Members[i].Name
 		direction := "up"
 		if dice.IntN(14) == 0 {
