@@ -193,3 +193,6 @@ func (r *refresher) do(ctx context.Context, run func(context.Context) error) err
 	close(mine.done)
 	return mine.err
 }
+
+// Loaded reports whether lists are in memory; until then pages take longer.
+func (f *Feeds) Loaded() bool { return f.lists.Load() != nil }

@@ -1,0 +1,264 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/feed"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/internal/store/storetest"
+	"github.com/atoll-social/atoll/test/size"
+)
+
+const (
+	feedPeople      = 20_000
+	feedCommunities = 2_000
+	feedFollows     = 100
+	feedBlocks      = 200
+	feedReaders     = 8
+	// Rows of accounts: people from 1 on, communities after them.
+	firstCommunity = 1_000_000
+)
+
+// library is an index full of posts, and a member who follows and blocks many.
+type library struct {
+	db     *store.DB
+	index  *index.Index
+	feeds  *feed.Feeds
+	member syntax.DID
+	random *rand.Rand
+}
+
+func libraryDID(n int64) syntax.DID { return syntax.DID(fmt.Sprintf("did:plc:%024d", n)) }
+
+// BenchmarkFeed is pages in process, whole, as members and visitors get them, at
+// ten thousand posts and, with TEST_SIZE=full, at a million: the home page of a
+// member who follows 100 communities and blocks 200 people; a community's page by
+// eight readers, alone and while the indexer is saturated.
+func BenchmarkFeed(b *testing.B) {
+	sizes := []int{10_000}
+	if size.Full() {
+		sizes = append(sizes, 1_000_000)
+	}
+	for _, engine := range []store.Engine{store.SQLite, store.Postgres} {
+		for _, posts := range sizes {
+			b.Run(fmt.Sprintf("%s/%d", engine, posts), func(b *testing.B) {
+				l := newLibrary(b, engine, posts)
+				b.Run("home", func(b *testing.B) { l.pages(b, l.home) })
+				b.Run("community", func(b *testing.B) { l.parallel(b, l.community) })
+				b.Run("community-member", func(b *testing.B) { l.parallel(b, l.communityAsMember) })
+				b.Run("community-indexing", func(b *testing.B) { l.whileIndexing(b) })
+			})
+		}
+	}
+}
+
+func newLibrary(b *testing.B, engine store.Engine, posts int) *library {
+	b.Helper()
+	l := &library{db: storetest.New(b, engine), member: libraryDID(1), random: rand.New(rand.NewPCG(1, 2))}
+	var err error
+	if l.index, err = index.New(index.Config{DB: l.db}); err != nil {
+		b.Fatal(err)
+	}
+	began := time.Now()
+	l.accounts(b)
+	l.posts(b, posts)
+	l.settle(b)
+	b.Logf("%d posts written in %v", posts, time.Since(began).Round(time.Millisecond))
+	cursors, err := index.NewCursors(make([]byte, 32))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if l.feeds, err = feed.New(feed.Config{Index: l.index, Cursors: cursors, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+		b.Fatal(err)
+	}
+	l.load(b, posts)
+	return l
+}
+
+// load starts the feeds and waits until they are in memory.
+func (l *library) load(b *testing.B, posts int) {
+	b.Helper()
+	before := heap()
+	began := time.Now()
+	if _, err := l.feeds.Page(b.Context(), l.home(0)); err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("first home page, before anything is loaded: %v", time.Since(began).Round(time.Microsecond))
+	go func() { _ = l.feeds.Run(b.Context()) }()
+	for !l.feeds.Loaded() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	b.Logf("in memory after %v, %d bytes for each post", time.Since(began).Round(time.Millisecond), (heap()-before)/int64(posts))
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// insert writes rows in transactions of some thousand.
+func (l *library) insert(b *testing.B, table, names string, types []string, n int, row func(i int) []any) {
+	b.Helper()
+	const batch = 5000
+	for at := 0; at < n; at += batch {
+		t := store.Table{Names: names, Types: types}
+		for i := at; i < min(n, at+batch); i++ {
+			t.Rows = append(t.Rows, row(i))
+		}
+		err := l.db.Tx(b.Context(), func(tx *store.Tx) error {
+			_, err := tx.Insert(b.Context(), table, t, "")
+			return err
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func (l *library) accounts(b *testing.B) {
+	kinds := []string{"BIGINT", "TEXT", "TEXT", "BOOLEAN", "BIGINT", "BIGINT"}
+	l.insert(b, "account", "id, did, handle, active, status_at, resolve_attempts", kinds, feedPeople+feedCommunities, func(i int) []any {
+		id := int64(i + 1)
+		if i >= feedPeople {
+			id = firstCommunity + int64(i-feedPeople)
+		}
+		return []any{id, libraryDID(id), fmt.Sprintf("a%d.example.com", id), true, int64(0), int64(0)}
+	})
+	l.insert(b, "community", "account_id, rev, name, visibility, record", []string{"BIGINT", "BIGINT", "TEXT", "SMALLINT", "BYTEA"}, feedCommunities,
+		func(i int) []any {
+			return []any{int64(firstCommunity + i), int64(1), fmt.Sprint("c", i), int64(0), []byte(`{}`)}
+		})
+	stands := []string{"BIGINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT"}
+	l.insert(b, "subscription", "account_id, tid, rev, value, subject_id", stands, feedFollows, func(i int) []any {
+		return []any{int64(1), int64(i + 1), int64(1), int64(1 + i%5), int64(firstCommunity + i*7)}
+	})
+	l.insert(b, "person_block", "account_id, tid, rev, value, subject_id", stands, feedBlocks, func(i int) []any {
+		return []any{int64(1), int64(i + 1), int64(1), int64(1), int64(2 + i)}
+	})
+}
+
+// posts spreads posts over eleven months, all accepted.
+func (l *library) posts(b *testing.B, n int) {
+	now := time.Now().UnixMicro()
+	step := (330 * 24 * time.Hour).Microseconds() / int64(n)
+	record := []byte(`{"title":"a title","content":"` + strings.Repeat("words ", 60) + `"}`)
+	at := func(i int) int64 { return now - int64(n-i)*step }
+	id := func(i int) int64 { return int64(i+1) << 20 }
+	community := func(i int) int64 { return firstCommunity + int64(i*7919%feedCommunities) }
+	l.insert(b, "post", "id, author_id, rkey, rev, deleted, indexed_at, state, community_id, cid, created_at, record",
+		[]string{"BIGINT", "BIGINT", "TEXT", "BIGINT", "BOOLEAN", "BIGINT", "SMALLINT", "BIGINT", "TEXT", "BIGINT", "BYTEA"}, n, func(i int) []any {
+			key := syntax.NewTIDFromTime(time.UnixMicro(at(i)), uint(i%1024))
+			return []any{id(i), int64(1 + i%feedPeople), string(key), int64(key.Integer()), false, at(i), int64(1), community(i),
+				"bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a", at(i), record}
+		})
+	l.insert(b, "post_rank", "post_id, community_id, state, created_at, hot_band, top_band, hot, score, upvotes, downvotes, comments",
+		[]string{"BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT"}, n, func(i int) []any {
+			score := int64(i * 31 % 15)
+			hot := (at(i)-1735689600000000)/45000 + score*80_000
+			return []any{id(i), community(i), int64(1), at(i), hot >> 20, int64(0), hot, score, score, int64(0), int64(i % 9)}
+		})
+}
+
+// settle has the engine know what it holds, as hours of running would (see
+// store.DB.Run: samples of every index would have SQLite plan each query anew).
+func (l *library) settle(b *testing.B) {
+	b.Helper()
+	err := l.db.Tx(b.Context(), func(tx *store.Tx) error {
+		if l.db.Engine() == store.SQLite {
+			if _, err := tx.ExecContext(b.Context(), `PRAGMA analysis_limit = 400`); err != nil {
+				return err
+			}
+		}
+		_, err := tx.ExecContext(b.Context(), `ANALYZE`)
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (l *library) home(int) feed.Query {
+	return feed.Query{Listing: feed.Home, Sort: feed.Hot, Viewer: l.member, Limit: 15}
+}
+
+func (l *library) community(i int) feed.Query {
+	return feed.Query{Listing: feed.Community, Community: libraryDID(firstCommunity + int64(i%feedCommunities)), Sort: feed.Hot, Limit: 15}
+}
+
+func (l *library) communityAsMember(i int) feed.Query {
+	q := l.community(i)
+	q.Viewer = l.member
+	return q
+}
+
+// pages asks one by one and tells how long the slowest take.
+func (l *library) pages(b *testing.B, query func(int) feed.Query) {
+	took := make([]time.Duration, 0, b.N)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		began := time.Now()
+		page, err := l.feeds.Page(b.Context(), query(i))
+		if err != nil || len(page.Posts) == 0 {
+			b.Fatalf("%d posts, %v", len(page.Posts), err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+}
+
+// parallel has eight readers ask for different pages.
+func (l *library) parallel(b *testing.B, query func(int) feed.Query) {
+	b.ReportAllocs()
+	b.SetParallelism(max(1, feedReaders/runtime.GOMAXPROCS(0)))
+	var n atomic.Int64
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := l.feeds.Page(context.Background(), query(int(n.Add(1))*13)); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pages/s")
+}
+
+// whileIndexing is the community's page while events are indexed as fast as they
+// can be.
+func (l *library) whileIndexing(b *testing.B) {
+	load := &indexLoad{random: rand.New(rand.NewPCG(5, uint64(b.N))), start: time.Now().Add(-time.Hour), posts: 2000, accounts: 5000}
+	ctx, stop := context.WithCancel(b.Context())
+	done := make(chan int)
+	go func() {
+		applied := 0
+		for ctx.Err() == nil {
+			batch := make([]indexEvent, indexBatch)
+			for i := range batch {
+				batch[i] = load.next()
+			}
+			applyEvents(b, l.db, l.index, batch)
+			applied += len(batch)
+		}
+		done <- applied
+	}()
+	l.parallel(b, l.community)
+	stop()
+	b.ReportMetric(float64(<-done)/b.Elapsed().Seconds(), "events/s")
+}
