@@ -76,6 +76,7 @@ type Limits struct {
 	SignInsPerMinute  int // begun sign-ins, per address (IPv6: per /64)
 	RequestsPerMinute int // everything else, per address
 	WritesPerMinute   int // records written through Atoll, per account
+	PictureCacheMB    int // megabytes of resized pictures in the data folder
 
 	AggregatorPostsPerHour int // posts by key, per aggregator and community
 }
@@ -135,7 +136,7 @@ func Default() *Config {
 		Delegation: Delegation{Writes: "oauth"},
 		Hosting:    Hosting{Invite: "mint"},
 		Community:  Community{Creation: CreationMembers},
-		Limits:     Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60, AggregatorPostsPerHour: 10},
+		Limits:     Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60, PictureCacheMB: 1024, AggregatorPostsPerHour: 10},
 		Retention:  Retention{AuditDays: 90, DeletedDays: 30, SessionDays: 180},
 		origins:    map[string]origin{},
 	}
