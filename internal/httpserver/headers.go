@@ -8,7 +8,7 @@ import (
 // contentPolicy lets a page load only what this server itself serves, and be
 // framed by nobody; ownForms lets its forms lead nowhere else.
 const (
-	contentPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; " +
+	contentPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; " +
 		"frame-ancestors 'none'; base-uri 'none'"
 	ownForms = "; form-action 'self'"
 )

@@ -84,7 +84,7 @@ func TestSecurityHeaders(t *testing.T) {
 		w := httptest.NewRecorder()
 		httpserver.SecurityHeaders(https)(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		for name, want := range map[string]string{
-			"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; " +
+			"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; " +
 				"frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
 			"X-Content-Type-Options":     "nosniff",
 			"Referrer-Policy":            "same-origin",
@@ -103,7 +103,7 @@ func TestSecurityHeaders(t *testing.T) {
 // A page whose form leads elsewhere gives up that one limit and no other.
 func TestFormsLeadElsewhere(t *testing.T) {
 	t.Parallel()
-	const rest = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+	const rest = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
 	for _, tt := range []struct {
 		origins []string
 		want    string
