@@ -58,9 +58,14 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 	if err != nil {
 		return nil, err
 	}
+	pictures, err := d.gallery(i, c)
+	if err != nil {
+		return nil, err
+	}
 	pages, err := web.New(web.Config{
 		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Apps: m.login, AppSessions: m.apps.sessions, InstanceKeys: m.apps.keys.PublicJWKS, Posts: c.posts, Standings: c.agents, Passwords: c.passwords, Writes: writes, Client: m.client,
-		Index: c.index, Feeds: c.feeds, Origin: i.origin, Origins: origins, Document: document,
+		Index: c.index, Feeds: c.feeds, Cursors: c.cursors, Communities: c.communities, Names: c.names,
+		Pictures: pictures, Origin: i.origin, Origins: origins, Document: document,
 		Listening: len(d.settings.Sources) > 0, Now: d.cfg.Now,
 	})
 	if err != nil {
@@ -93,6 +98,9 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 func bodyLimit(r *http.Request) int64 {
 	if strings.HasPrefix(r.URL.Path, xrpc.Prefix) {
 		return xrpc.BodyLimit(r)
+	}
+	if limit := web.BodyLimit(r); limit > 0 {
+		return limit
 	}
 	return maxBody
 }

@@ -93,13 +93,13 @@ func TestAccountPageOfAnInactiveAccount(t *testing.T) {
 func TestSwitchingAccounts(t *testing.T) {
 	t.Parallel()
 	b := newSite(t).member(t, alice, bob)
-	b.get("/").is(200, "Welcome back, bob")
+	b.get("/").is(200, `Your account: </span>@bob`)
 	b.post("/account/switch", "acting", bob.DID, "account", alice.DID).leads("/account")
-	b.get("/").is(200, "Welcome back, alice")
+	b.get("/").is(200, `Your account: </span>@alice`)
 	b.post("/account/switch", "acting", alice.DID, "account", commons.DID).is(404, "not signed in on this device")
 	b.post("/account/switch", "acting", alice.DID, "account", "nonsense").is(404)
 	b.post("/account/switch", "acting", alice.DID).is(404)
-	b.get("/").is(200, "Welcome back, alice")
+	b.get("/").is(200, `Your account: </span>@alice`)
 }
 
 // S23: a copied cookie is dead after signing out, for every account.
@@ -113,7 +113,7 @@ func TestSigningOutHere(t *testing.T) {
 	}
 	thief.get("/account").is(200)
 	b.post("/oauth/logout", "acting", bob.DID).leads("/")
-	b.get("/").is(200, "Welcome back, alice")
+	b.get("/").is(200, `Your account: </span>@alice`)
 	thief.get("/account").leads("/sign-in?return_to=%2Faccount")
 	b.post("/oauth/logout", "acting", alice.DID).leads("/")
 	b.get("/").is(200, "Still water")
@@ -156,7 +156,7 @@ func TestSigningOutAnotherDeviceAndEverywhere(t *testing.T) {
 	here.post("/account/sign-out-device", "acting", alice.DID, "device", own).is(400, "Sign out here")
 	here.post("/account/sign-out-device", "acting", alice.DID, "device", "unknown").is(404, "not signed in on that device any more")
 	here.post("/account/sign-out-device", "acting", alice.DID, "device", other).leads("/account")
-	there.get("/").is(200, "Welcome back, bob")
+	there.get("/").is(200, `Your account: </span>@bob`)
 	there.post("/account/sign-out-device", "acting", bob.DID, "device", own).is(404)
 	here.post("/account/sign-out-everywhere", "acting", alice.DID).leads("/")
 	here.get("/account").is(303)

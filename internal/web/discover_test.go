@@ -53,13 +53,13 @@ func (s *site) write(t *testing.T, author person, n int, record map[string]any) 
 func TestDiscoverShowsNewestFirstAndPages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	const total = 2*discoverLimit + 5
+	const total = 2*feedLimit + 5
 	for n := range total {
 		s.write(t, alice, n, map[string]any{"title": fmt.Sprintf("Post number %02d.", n)})
 	}
 	b := s.browser(t)
 	var seen []string
-	for path, pages := "/discover", 0; path != ""; pages++ {
+	for path, pages := "/discover?sort=new", 0; path != ""; pages++ {
 		a := b.get(path).is(200)
 		for _, part := range strings.Split(a.body, "Post number ")[1:] {
 			seen = append(seen, part[:2])
@@ -84,16 +84,16 @@ func TestDiscoverSaysWhatToDoWhenEmpty(t *testing.T) {
 	t.Parallel()
 	newSite(t).browser(t).get("/discover").is(200, "Nothing here yet", "This server is listening").lacks("[[source]]")
 	quiet := newSite(t, func(c *Config) { c.Listening = false })
-	quiet.browser(t).get("/discover").is(200, "[[source]]", `kind = "repos"`)
+	quiet.browser(t).get("/discover").is(200, "[[source]]", `kind = &#34;repos&#34;`)
 }
 
 func TestDiscoverShowsAuthorCommunityTimeAndState(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.write(t, bob, 0, map[string]any{"title": "Hello", "content": "Line"})
-	s.browser(t).get("/discover").is(200, "@commons.one.test", "@bob.two.test", `<time datetime="2026-03-13T15:09:26Z"`, "1 day ago",
+	s.browser(t).get("/discover").is(200, "commons.one.test", "@bob.two.test", `<time datetime="2026-03-13T15:09:26Z"`, "1 day ago",
 		"Not admitted by the community yet", `id="`+postAnchor(bob.DID, postKey(0).String())+`"`, "Sign in to write")
-	s.member(t, alice).get("/discover").is(200, `<form method="post" action="/posts"`, `<option value="commons.one.test">`).lacks("Sign in to write")
+	s.member(t, alice).get("/discover").is(200, `<form method="post" action="/posts" enctype="multipart/form-data"`, `<option value="commons.one.test">`).lacks("Sign in to write")
 }
 
 // Hostile records go through the real index and come out as text.

@@ -20,8 +20,10 @@ import (
 	"github.com/atoll-social/atoll/internal/feed"
 	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/job"
 	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/login"
+	"github.com/atoll-social/atoll/internal/media"
 	"github.com/atoll-social/atoll/internal/pds"
 	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/record"
@@ -109,6 +111,13 @@ func (f *fakeServers) Upgrade(_ context.Context, in login.Upgrade) (login.Starte
 	return f.upgrade(in)
 }
 
+// noPictures has none; package media is tested by itself.
+type noPictures struct{}
+
+func (noPictures) Get(context.Context, media.Preset, syntax.DID, syntax.CID) (media.Served, error) {
+	return media.Served{}, errNoPage
+}
+
 // newSite makes a site on an SQLite file of its own. change may alter the
 // configuration first.
 func newSite(t *testing.T, change ...func(*Config)) *site {
@@ -126,14 +135,16 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 		DB: db, Directory: directory{}, HTTP: http.DefaultClient, Logger: slog.New(slog.DiscardHandler), Now: now,
 		Open: func(context.Context, agent.Actor) (pds.Doer, error) { return nil, client.ErrNotFound },
 	}))(t)}
-	posts := ok(post.New(post.Config{
-		DB: db, Index: s.index, Agent: s.pds, Logger: slog.New(slog.DiscardHandler), Now: now,
-		Records: ok(record.New(record.Config{DB: db, Index: s.index, Agent: s.pds, Directory: directory{},
-			Logger: slog.New(slog.DiscardHandler)}))(t),
-		Communities: ok(community.NewResolver(community.ResolverConfig{Index: s.index, Directory: directory{}, HTTP: http.DefaultClient}))(t),
-	}))(t)
+	quiet := slog.New(slog.DiscardHandler)
+	records := ok(record.New(record.Config{DB: db, Index: s.index, Agent: s.pds, Directory: directory{}, Logger: quiet}))(t)
+	names := ok(community.NewResolver(community.ResolverConfig{Index: s.index, Directory: directory{}, HTTP: http.DefaultClient}))(t)
+	cursors := ok(index.NewCursors(make([]byte, 32)))(t)
 	cfg := Config{
-		Sessions: s.sessions, SignIn: s.servers, Posts: posts, Origin: testOrigin, Index: s.index, Now: now, Listening: true, Client: testClient(t),
+		Sessions: s.sessions, SignIn: s.servers, Origin: testOrigin, Index: s.index, Now: now, Listening: true, Client: testClient(t),
+		Posts: ok(post.New(post.Config{DB: db, Index: s.index, Agent: s.pds, Records: records, Communities: names, Logger: quiet, Now: now}))(t),
+		Communities: ok(community.New(community.Config{DB: db, Index: s.index, Agent: s.pds, Records: records, Names: names,
+			Jobs: ok(job.New(job.Config{DB: db, Logger: quiet}))(t), Logger: quiet, Now: now}))(t),
+		Names: names, Cursors: cursors, Pictures: noPictures{},
 		Cookies: ok(session.NewCookies(testOrigin, 0))(t),
 		Feeds:   newFeeds(t, s.index, now),
 		Origins: ok(httpserver.NewOrigins(testOrigin))(t),

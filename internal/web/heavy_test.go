@@ -41,7 +41,7 @@ func TestOnePageOfHeavyPostsIsCheap(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSite(t)
-			for n := range discoverLimit + 1 {
+			for n := range feedLimit + 1 {
 				s.write(t, alice, n, tt.record)
 			}
 			r, w := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/discover", nil), httptest.NewRecorder()

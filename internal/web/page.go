@@ -15,7 +15,7 @@ import (
 var templateFiles embed.FS
 
 // sharedTemplates are parsed into every page; each other file is one page.
-var sharedTemplates = []string{"templates/layout.html", "templates/parts.html", "templates/post.html"}
+var sharedTemplates = []string{"templates/layout.html", "templates/parts.html", "templates/post.html", "templates/feed.html", "templates/comment.html"}
 
 // page is what the layout shows around the data of one page.
 type page struct {

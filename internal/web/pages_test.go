@@ -13,14 +13,14 @@ func TestHomeForStrangersAndMembers(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	stranger := s.browser(t)
-	stranger.get("/").is(200, "Still water for communities", `href="/sign-in"`).lacks("Welcome back")
+	stranger.get("/").is(200, "Still water for communities", `href="/sign-in"`).lacks("Your account")
 	// S22: nobody gets a cookie who has not signed in.
 	for _, path := range []string{"/", "/discover", "/posts/new", "/account", "/nowhere", "/robots.txt"} {
 		if a := stranger.get(path); len(a.cookies) > 0 {
 			t.Errorf("GET %s sets the cookie %v for a stranger", path, a.cookies)
 		}
 	}
-	s.member(t, alice).get("/").is(200, "Welcome back, alice", "@alice.one.test", `<span class="letter" aria-hidden="true">A</span>`)
+	s.member(t, alice).get("/").is(200, `Your account: </span>@alice`, "@alice.one.test", `<span class="letter" aria-hidden="true">A</span>`)
 }
 
 func TestAddressesThatAreNotThere(t *testing.T) {

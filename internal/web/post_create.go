@@ -3,10 +3,12 @@ package web
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/rivo/uniseg"
@@ -23,6 +25,14 @@ import (
 // members' servers here.
 type Posts interface {
 	Create(ctx context.Context, actor agent.Actor, in post.CreateInput) (post.Created, error)
+	Update(ctx context.Context, actor agent.Actor, in post.UpdateInput) (post.Created, error)
+	Delete(ctx context.Context, actor agent.Actor, uri string) error
+	CreateComment(ctx context.Context, actor agent.Actor, in post.CommentInput) (post.Created, error)
+	UpdateComment(ctx context.Context, actor agent.Actor, in post.CommentUpdate) (post.Created, error)
+	DeleteComment(ctx context.Context, actor agent.Actor, uri string) error
+	Vote(ctx context.Context, actor agent.Actor, in post.VoteInput) (post.Created, error)
+	UploadImage(ctx context.Context, actor agent.Actor, file []byte) (post.Uploaded, error)
+	UpdateProfile(ctx context.Context, actor agent.Actor, in post.ProfileInput) (post.Created, error)
 }
 
 // postLimit bounds the body of the form for posts, in bytes: a text at its
@@ -55,25 +65,114 @@ func (s *Server) postNew(w http.ResponseWriter, r *http.Request) error {
 // postCreate answers POST /posts. A form that is sent twice writes one post;
 // both answers lead to it.
 func (s *Server) postCreate(w http.ResponseWriter, r *http.Request) error {
-	form, err := readForm(w, r, postLimit)
+	v, err := s.visitor(w, r)
 	if err != nil {
 		return err
 	}
-	_, account, err := s.actor(w, r, form)
+	form, err := readUpload(w, r, v, pictureForm)
 	if err != nil {
-		return s.postUnsent(err, form)
+		return err
+	}
+	_, account, err := s.actor(w, r, form.Values)
+	if err != nil {
+		return s.postUnsent(err, form.Values)
 	}
 	if err := s.cfg.Writes.Spend(account.DID.String()); err != nil {
-		return s.postAgain(err, form, personOf(account))
+		return s.postAgain(err, form.Values, personOf(account))
 	}
-	created, err := s.cfg.Posts.Create(r.Context(), agent.Actor{DID: account.DID, SessionID: account.SessionID}, post.CreateInput{
-		Community: form.Get("community"), Title: form.Get("title"), Content: form.Get("content"), Key: form.Get("key"),
-	})
+	actor := agent.Actor{DID: account.DID, SessionID: account.SessionID}
+	in, err := s.draft(r.Context(), actor, form)
 	if err != nil {
-		return s.postAgain(err, form, personOf(account))
+		return s.postAgain(err, form.Values, personOf(account))
 	}
-	redirect(w, r, "/discover#"+postAnchor(account.DID.String(), created.URI.RecordKey().String()))
+	created, err := s.cfg.Posts.Create(r.Context(), actor, in)
+	if err != nil {
+		return s.postAgain(err, form.Values, personOf(account))
+	}
+	redirect(w, r, postURL(account.DID, created.URI.RecordKey()))
 	return nil
+}
+
+// draft is the post that a form describes. Its pictures are brought to the
+// member's server first; the same bytes are the same picture there, however
+// often they come.
+func (s *Server) draft(ctx context.Context, actor agent.Actor, form upload) (post.CreateInput, error) {
+	text, facets, err := s.written(ctx, form.Get("content"))
+	if err != nil {
+		return post.CreateInput{}, err
+	}
+	in := post.CreateInput{
+		Community: form.Get("community"), Title: form.Get("title"), Content: text, Facets: facets, Key: form.Get("key"),
+	}
+	link, pictures := strings.TrimSpace(form.Get("link")), form.files["pictures"]
+	switch {
+	case link != "" && len(pictures) > 0:
+		return in, invalid(errLink, "A post has either a link or pictures. Take one of them away.")
+	case link != "":
+		in.Embed, err = linkEmbed(link)
+	case len(pictures) > 0:
+		in.Embed, err = s.pictureEmbed(ctx, actor, pictures, form.Get("alt"))
+	}
+	return in, err
+}
+
+// errLink is in errors about the field for a link.
+var errLink = errors.New("link")
+
+func linkEmbed(link string) (json.RawMessage, error) {
+	address, ok := post.WebAddress(link)
+	if !ok {
+		return nil, invalid(errLink, "This is no web address. It begins with https://.")
+	}
+	return json.Marshal(map[string]any{"$type": "social.coves.embed.external", "external": map[string]any{"uri": address}})
+}
+
+func (s *Server) pictureEmbed(ctx context.Context, actor agent.Actor, files [][]byte, alt string) (json.RawMessage, error) {
+	lines := strings.Split(alt, "\n")
+	var images []any
+	for i, file := range files {
+		up, err := s.cfg.Posts.UploadImage(ctx, actor, file)
+		if err != nil {
+			return nil, err
+		}
+		image := map[string]any{"image": up.Blob, "alt": "", "aspectRatio": map[string]any{"width": up.Width, "height": up.Height}}
+		if i < len(lines) {
+			image["alt"] = strings.TrimSpace(lines[i])
+		}
+		images = append(images, image)
+	}
+	return json.Marshal(map[string]any{"$type": "social.coves.embed.images", "images": images})
+}
+
+func invalid(cause error, sentence string) error {
+	return fault.Wrap(fault.Invalid, cause, sentence).WithCode("InvalidRequest")
+}
+
+// look is a post as it will be shown.
+type look struct {
+	Title string
+	Text  []block
+}
+
+// postPreview answers POST /posts/preview: the form with how the post will look.
+// Nothing is written. The script takes the look out of the page.
+func (s *Server) postPreview(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.visitor(w, r)
+	if err != nil {
+		return err
+	}
+	form, err := readUpload(w, r, v, pictureForm)
+	if err != nil {
+		return err
+	}
+	text, facets, err := s.written(r.Context(), form.Get("content"))
+	if err != nil {
+		return err
+	}
+	data := newPostForm(v.viewer(), form.Get("key"), form.Get("community"), form.Get("title"), form.Get("content"))
+	data.Link.Value, data.Alt.Value = form.Get("link"), form.Get("alt")
+	data.Look = &look{Title: form.Get("title"), Text: richText(text, parseFacets(facets, text))}
+	return s.show(w, r, v, http.StatusOK, "post_create", "Write a post", data)
 }
 
 // postUnsent makes an error about who writes keep what was typed: whoever is
@@ -102,6 +201,7 @@ func (s *Server) postAgain(err error, form url.Values, author person) error {
 			author = *viewer
 		}
 		data := newPostForm(&author, form.Get("key"), form.Get("community"), form.Get("title"), form.Get("content"))
+		data.Link.Value, data.Alt.Value = form.Get("link"), form.Get("alt")
 		data.mark(err)
 		if data.Grant != nil {
 			httpserver.FormsLeadElsewhere(w.Header())
@@ -142,12 +242,14 @@ func (p *postForm) fieldOf(err error, f *fault.Error) *field {
 	switch {
 	case !mistake:
 		return nil
+	case errors.Is(err, errLink):
+		return &p.Link
 	case errors.Is(err, community.ErrCommunity):
 		return &p.Community
-	case f.Code == "ContentTooLong" && counted(&p.Title, titleCharacters):
+	case f.Code == "ContentTooLong" && countedIn(&p.Title, titleCharacters):
 		return &p.Title
 	case f.Code == "ContentTooLong":
-		counted(&p.Text, textCharacters)
+		countedIn(&p.Text, textCharacters)
 		return &p.Text
 	case f.Code == "ContentEmpty":
 		return &p.Text
@@ -155,9 +257,9 @@ func (p *postForm) fieldOf(err error, f *fault.Error) *field {
 	return nil
 }
 
-// counted adds to a field's hint how many characters it has, and tells whether
+// countedIn adds to a field's hint how many characters it has, and tells whether
 // they are too many, as characters or, at ten for each, as bytes.
-func counted(f *field, limit int) bool {
+func countedIn(f *field, limit int) bool {
 	n := uniseg.GraphemeClusterCount(f.Value)
 	f.Hint = fmt.Sprintf("%s There are %d now.", f.Hint, n)
 	return n > limit || len(f.Value) > 10*limit
@@ -171,6 +273,8 @@ func newPostForm(author *person, key, community, title, text string) postForm {
 			Value: community, Required: true, Literal: true, Autocomplete: "off"},
 		Title: field{Name: "title", Label: "Title", Hint: "Up to 300 characters.", Value: title, Autocomplete: "off"},
 		Text:  field{Name: "content", Label: "Text", Hint: "Up to 10,000 characters. A blank line begins a new paragraph.", Value: text, Rows: 9},
+		Link:  field{Name: "link", Label: "Link", Hint: "A web address that the post is about, if there is one.", Autocomplete: "off", Literal: true},
+		Alt:   field{Name: "alt", Label: "What the pictures show", Hint: "One line for each, for those who don't see them.", Rows: 2},
 	}
 	if author != nil {
 		f.Acting, f.Name = author.DID, author.Name()

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/atoll-social/atoll/internal/post"
 )
 
 // sampleNow is the moment at which sample pages are looked at.
@@ -31,12 +33,31 @@ type samplePage struct {
 func samplePages() []samplePage {
 	return []samplePage{
 		{"home_anonymous", "home_show", page{Path: "/"}},
-		{"home_member", "home_show", page{Path: "/", Viewer: &alice}},
-		{"discover", "discover_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Viewer: &alice, Data: sampleDiscover()}},
-		{"discover_anonymous", "discover_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: discoverPage{Posts: sampleDiscover().Posts[:1]}}},
-		{"discover_quiet", "discover_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: discoverPage{Listening: true}}},
-		{"discover_no_source", "discover_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: discoverPage{}}},
-		{"discover_end", "discover_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: discoverPage{Paged: true}}},
+		{"feed", "feed_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Viewer: &alice, Data: sampleFeed()}},
+		{"feed_anonymous", "feed_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: feedPage{Heading: "Discover", List: listItem{Posts: samplePosts("")[:1]}}}},
+		{"feed_quiet", "feed_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: feedPage{Heading: "Discover",
+			List: listItem{Empty: (&Server{cfg: Config{Listening: true}}).emptyEverywhere()}}}},
+		{"feed_no_source", "feed_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: feedPage{Heading: "Discover",
+			List: listItem{Empty: (&Server{}).emptyEverywhere()}}}},
+		{"feed_end", "feed_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: feedPage{Heading: "Discover", List: listItem{Paged: true, Begin: "/discover"}}}},
+		{"feed_welcome", "feed_show", page{Path: "/", Viewer: &alice, Data: feedPage{Heading: "Home", Welcome: sampleSuggestions(), Form: newPostForm(&alice, "3lk2aaaaaaa2a", "", "", "")}}},
+		{"post_show", "post_show", page{Title: "Spring tides", Path: "/p/x/y", Back: "/p/x/y", Viewer: &alice, Data: sampleThread(&alice)}},
+		{"post_show_anonymous", "post_show", page{Title: "Spring tides", Path: "/p/x/y", Back: "/p/x/y", Data: sampleThread(nil)}},
+		{"post_edit", "post_edit", page{Title: "Edit a post", Path: "/p/x/y/edit", Viewer: &alice, Data: sampleEdit()}},
+		{"post_delete", "post_delete", page{Title: "Delete this post?", Path: "/p/x/y/delete", Viewer: &alice, Data: deletePage{
+			Heading: "Delete this post?", Words: "It disappears.", Excerpt: "Spring tides", Acting: alice.DID, Action: "/p/x/y/delete", Back: "/p/x/y"}}},
+		{"comment_create", "comment_create", page{Title: "Answer", Path: "/comments", Viewer: &alice, Data: replyPage{Back: "/p/x/y", Reply: replyForm{
+			ID: "again", Label: "Your answer", Name: "@alice.one.test", Acting: alice.DID, Key: "k", Root: "at://r", RootCID: "c", Parent: "at://p", ParentCID: "d",
+			Value: "typed", Trouble: "Too long.", SignIn: "/sign-in?handle=x"}}}},
+		{"community", "community_show", page{Title: "The Commons", Path: "/c/commons", Back: "/c/commons", Viewer: &alice, Data: sampleCommunity()}},
+		{"communities", "community_list", page{Title: "Communities", Path: "/communities", Back: "/communities", Viewer: &alice, Data: communitiesPage{
+			Search: field{Name: "q", Label: "Search communities"}, Items: sampleSuggestions(), More: "/communities?cursor=x",
+			Sorts: []tab{{URL: "/communities?sort=popular", Label: "Most followed", Current: true}, {URL: "/communities?sort=new", Label: "Newest"}}}}},
+		{"communities_none", "community_list", page{Title: "Communities", Path: "/communities", Data: communitiesPage{Search: field{Name: "q", Label: "Search communities"}, Query: "reef"}}},
+		{"profile_edit", "profile_edit", page{Title: "Your profile", Path: "/account/profile", Viewer: &alice, Data: newProfilePage(alice.DID, "Alice", "I fish.")}},
+		{"blocks", "block_list", page{Title: "Whom you block", Path: "/account/blocks", Viewer: &alice, Data: blocksPage{
+			Tabs: []tab{{URL: "/account/blocks", Label: "Members", Current: true}}, More: "/account/blocks?cursor=x",
+			Items: []blockedItem{{party: sampleParty(bob, "/u/"), Block: blockItem{Acting: alice.DID, DID: bob.DID, Back: "/account/blocks", Kind: "member", Blocked: true}}}}}},
 		{"post_form", "post_create", page{Title: "Write a post", Path: "/posts/new", Back: "/posts/new", Viewer: &alice, Data: newPostForm(&alice, "3lk2aaaaaaa2a", "commons.one.test", "", "")}},
 		{"post_form_wrong", "post_create", page{Title: "Write a post", Path: "/posts/new", Back: "/posts/new", Viewer: &alice, Data: sampleWrongPost()}},
 		{"post_form_anonymous", "post_create", page{Title: "Write a post", Path: "/posts/new", Back: "/posts/new", Data: newPostForm(nil, "", "", "", "")}},
@@ -57,25 +78,108 @@ func samplePages() []samplePage {
 // sampleServer knows the time, and nothing else.
 func sampleServer() *Server { return &Server{now: func() time.Time { return sampleNow }} }
 
-func sampleDiscover() discoverPage {
+// sampleParty is somebody under a path, with a picture if they are alice.
+func sampleParty(who person, path string) party {
+	p := party{DID: who.DID, Label: who.Name(), Called: who.Name(), URL: path + who.DID}
+	if who == alice {
+		p.Avatar = "/img/avatar_small/plain/x/y"
+	}
+	return p
+}
+
+func sampleFeed() feedPage {
+	form := newPostForm(&alice, "3lk2aaaaaaa2a", "", "", "")
+	form.Community.Options = []string{"commons.one.test", unnamed.DID}
+	return feedPage{
+		Heading: "Discover", Lead: "Everything.", Form: form,
+		Followed: []communityLine{{sampleParty(commons, "/c/"), "3 subscribers, 1 post"}, {sampleParty(wordy, "/c/"), "1 subscriber, 0 posts"}},
+		List: listItem{
+			Posts: samplePosts(alice.DID), More: "/discover?cursor=abc",
+			Sorts:  []tab{{URL: "/discover?sort=hot", Label: "Hot"}, {URL: "/discover?sort=top", Label: "Top", Current: true}},
+			Frames: []tab{{URL: "/discover?sort=top&t=day", Label: "Day", Current: true}},
+		},
+	}
+}
+
+// samplePosts are posts of every shape, with votes by acting.
+func samplePosts(acting string) []postItem {
 	text := sampleText
 	facets := "[" + strings.Join([]string{
 		sampleFacet(text, "The tide tables for spring are up.", `heading","level":2`), sampleFacet(text, "Bring boots", `bold"`),
 		sampleFacet(text, "Read them", `link","uri":"https://tides.example.com/spring?a=1&b=2"`),
 	}, ",") + "]"
-	form := newPostForm(&alice, "3lk2aaaaaaa2a", "", "", "")
-	form.Community.Options = []string{"commons.one.test", unnamed.DID}
-	return discoverPage{
-		Listening: true, Form: form,
-		Older: "/discover?cursor=abc",
-		Posts: []postItem{
-			{Anchor: "a1", Community: commons, Author: alice, When: sampleMoment(20 * time.Second), Title: "Spring tides", Text: richText(text, parseFacets([]byte(facets), text))},
-			{Anchor: "a2", Community: commons, Author: bob, When: sampleMoment(3 * time.Minute), Title: "Who has the key to the boat shed?",
-				Text: richText("I left it on the hook on Sunday. It is not on the hook.", nil), State: postState{Class: "waiting", Words: "Not admitted by the community yet"}},
-			{Anchor: "a3", Community: commons, Author: wordy, When: sampleMoment(5 * time.Hour), Title: strings.Repeat("unbroken", 30), Text: richText(strings.Repeat("w", 400), nil)},
-			{Anchor: "a4", Community: unnamed, Author: unnamed, When: sampleMoment(9 * 24 * time.Hour), Text: sampleForms(), State: postState{Class: "refused", Words: "Removed by the community"}},
-			{Anchor: "a5", Community: commons, Author: bob, When: sampleMoment(90 * 24 * time.Hour), Title: "سؤال عن القارب 🚣", Text: richText("هل القارب جاهز؟ (boat 7)", nil)},
-		},
+	in, by := sampleParty(commons, "/c/"), func(p person) party { return sampleParty(p, "/u/") }
+	votes := func(mine string) votesItem {
+		return votesItem{Acting: acting, URI: "at://a/b/c", CID: "bafy", Back: "/discover#a", What: "a post", Mine: mine, Score: 12}
+	}
+	return []postItem{
+		{Anchor: "a1", URL: "/p/a/1", Community: in, Author: by(alice), When: sampleMoment(20 * time.Second), Title: "Spring tides", Votes: votes("up"), Mine: true,
+			Text: richText(text, parseFacets([]byte(facets), text)), Clipped: true, Comments: 3, Tags: []string{"tides"}},
+		{Anchor: "a2", URL: "/p/a/2", Community: in, Author: by(bob), When: sampleMoment(3 * time.Minute), Title: "Who has the key to the boat shed?", Votes: votes("down"),
+			Text:  richText("I left it on the hook on Sunday. It is not on the hook.", nil),
+			Embed: embedItem{Images: []imageItem{{Preview: "/img/p", Full: "/img/f", Alt: "A hook", Width: 800, Height: 600}, {Preview: "/img/q", Full: "/img/g"}}},
+			State: postState{Class: "waiting", Words: "Not admitted by the community yet"}},
+		{Anchor: "a3", URL: "/p/a/3", Community: in, Author: by(wordy), When: sampleMoment(5 * time.Hour), Title: strings.Repeat("unbroken", 30), Votes: votes(""),
+			Text: richText(strings.Repeat("w", 400), nil), Warning: "for adults, spoilers",
+			Embed: embedItem{Link: &linkItem{URL: "https://tides.example.com/", Title: "Tides", Description: "Tables", Host: "tides.example.com", Picture: "/img/t"}}},
+		{Anchor: "a4", URL: "/p/a/4", Community: sampleParty(unnamed, "/c/"), Author: by(unnamed), When: sampleMoment(9 * 24 * time.Hour), Edited: true, Votes: votes(""),
+			Text: sampleForms(), State: postState{Class: "refused", Words: "Removed by the community"},
+			Embed: embedItem{Quote: &quoteItem{URL: "/p/a/1", Title: "Spring tides", Text: "They are up", Author: by(alice)}}},
+		{Anchor: "a5", URL: "/p/a/5", Community: in, Here: true, Author: by(bob), When: sampleMoment(90 * 24 * time.Hour), Title: "سؤال عن القارب 🚣", Votes: votes(""),
+			Text: richText("هل القارب جاهز؟ (boat 7)", nil), Embed: embedItem{Quote: &quoteItem{Gone: "The quoted post is not to be seen here."}}},
+	}
+}
+
+func sampleThread(viewer *person) threadPage {
+	acting := ""
+	if viewer != nil {
+		acting = viewer.DID
+	}
+	one := post.Ref{URI: "at://a/b/c", CID: "bafy"}
+	item := func(id string, by person, text string) commentItem {
+		c := commentItem{Anchor: id, URL: "/p/a/1/c/x/" + id, Author: sampleParty(by, "/u/"), When: sampleMoment(time.Hour), ScoreWords: "1 point",
+			Text: richText(text, nil), Votes: votesItem{Acting: acting, URI: "at://a/b/" + id, CID: "bafy", Back: "/p/a/1#" + id, What: text, Score: 1}}
+		if viewer != nil {
+			reply := newReply(viewer, one, one, id, "Your answer")
+			reply.Key = "k"
+			c.Reply = &reply
+		}
+		return c
+	}
+	first, second, third := item("c1", bob, "I have it."), item("c2", alice, "Thank you."), item("c3", wordy, strings.Repeat("long ", 50))
+	second.ByPoster, second.Mine, second.Edited, second.Here = true, viewer != nil, true, true
+	third.Folded, third.More = "Hidden on request", &link{URL: "/p/a/1/c/x/c3", Text: "Go on reading (4 answers)"}
+	first.Replies = []commentItem{second, {Anchor: "c4", Gone: "A comment that was deleted.", Replies: []commentItem{third}}}
+	page := threadPage{Post: samplePosts(acting)[0], Reply: newReply(viewer, one, one, "post", "Your answer to the post"), Comments: []commentItem{first},
+		More: "/p/a/1?cursor=x", Sorts: []tab{{URL: "/p/a/1?sort=hot#comments", Label: "Hot", Current: true}}}
+	if viewer != nil {
+		page.Reply.Key = "k"
+	}
+	return page
+}
+
+func sampleEdit() editPage {
+	return editPage{Heading: "Edit a post", Trouble: "Too long.", Acting: alice.DID, Action: "/p/x/y/edit", Back: "/p/x/y", Seen: "bafy", Was: "text", HasTitle: true,
+		Title: field{Name: "title", Label: "Title", Value: "Spring tides"}, Text: field{Name: "content", Label: "Text", Value: "text", Rows: 12}}
+}
+
+func sampleCommunity() communityPage {
+	founder := sampleParty(bob, "/u/")
+	return communityPage{
+		Community: communityItem{party: sampleParty(commons, "/c/"), Counts: "3 subscribers, 1 post", Banner: "/img/banner/x", Text: sampleForms(),
+			Warnings: "nsfw", Since: sampleMoment(400 * 24 * time.Hour), Founder: &founder},
+		Policy: "Everybody may post here.", MayEdit: true,
+		Follow: followItem{Acting: alice.DID, DID: commons.DID, Back: "/c/commons", Level: 4},
+		Block:  blockItem{Acting: alice.DID, DID: commons.DID, Back: "/c/commons", Kind: "community"},
+		List:   listItem{Posts: samplePosts(alice.DID)[4:], Sorts: []tab{{URL: "/c/commons?sort=hot", Label: "Hot", Current: true}}},
+		Form:   newPostForm(&alice, "3lk2aaaaaaa2a", "commons.one.test", "", ""),
+	}
+}
+
+func sampleSuggestions() []suggestion {
+	return []suggestion{
+		{communityLine{sampleParty(commons, "/c/"), "3 subscribers, 1 post"}, followItem{Acting: alice.DID, DID: commons.DID, Back: "/"}},
+		{communityLine{sampleParty(wordy, "/c/"), "1 subscriber, 0 posts"}, followItem{Acting: alice.DID, DID: wordy.DID, Back: "/", Level: 2}},
 	}
 }
 

@@ -133,7 +133,7 @@ func TestComingBackSignedIn(t *testing.T) {
 	if len(a.cookies) != 2 || a.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("callback sets %d cookies with Cache-Control %q, want 2 and no-store", len(a.cookies), a.header.Get("Cache-Control"))
 	}
-	b.get("/").is(200, "Welcome back, alice")
+	b.get("/").is(200, `Your account: </span>@alice`)
 	if got := s.servers.callbacks[0].Query.Get("code"); got != "c" {
 		t.Errorf("callback got code %q, want c", got)
 	}

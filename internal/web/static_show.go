@@ -18,6 +18,7 @@ var staticFiles embed.FS
 // assetTypes are the kinds of files that are served, by ending.
 var assetTypes = map[string]string{
 	".css": "text/css; charset=utf-8",
+	".js":  "text/javascript; charset=utf-8",
 	".svg": "image/svg+xml",
 	".ico": "image/x-icon",
 }

@@ -1,33 +1,5 @@
 package web
 
-// discoverPage is the data of discover_show.
-type discoverPage struct {
-	Posts     []postItem
-	Older     string // address of the next page; empty at the end
-	Paged     bool   // not the first page
-	Form      postForm
-	Listening bool // the server has a source
-}
-
-// postItem is a post in a list.
-type postItem struct {
-	Anchor    string // id of the element
-	Community person
-	Author    person
-	When      moment
-	Edited    bool
-	Title     string
-	Text      []block
-	Long      bool // shown in a frame of its own
-	State     postState
-}
-
-// postState is how the community's admission shows.
-type postState struct {
-	Class string // of the element: "", "waiting" or "refused"
-	Words string // empty for an admitted post
-}
-
 // postForm is the data of post_create.
 type postForm struct {
 	Acting                 string // DID of who writes; empty shows a hint to sign in
@@ -37,6 +9,8 @@ type postForm struct {
 	Grant                  *grantForm
 	Key                    string // record key, chosen before the first attempt
 	Community, Title, Text field
+	Link, Alt              field
+	Look                   *look // how it will look, when that was asked for
 }
 
 // signInPage is the data of signin_show.

@@ -31,6 +31,11 @@ type Config struct {
 	Posts Posts
 	Index *index.Index
 	Feeds *feed.Feeds
+	// Cursors seals where lists of communities go on.
+	Cursors     *index.Cursors
+	Communities Communities
+	Names       Names
+	Pictures    Pictures
 	// Client is the OAuth client, which publishes what it is (S1–S3).
 	Client *client.Client
 	// InstanceKeys is the JWK set of the instance's own keys; nil: it has none.
@@ -74,8 +79,9 @@ type Server struct {
 // New checks cfg and parses the templates. It does no I/O.
 func New(cfg Config) (*Server, error) {
 	if cfg.Sessions == nil || cfg.SignIn == nil || cfg.Posts == nil || cfg.Client == nil ||
-		cfg.Index == nil || cfg.Feeds == nil || cfg.Origins == nil || cfg.Origin == "" {
-		return nil, errors.New("web: Sessions, SignIn, Posts, Client, Index, Feeds, Origin and Origins are required")
+		cfg.Index == nil || cfg.Feeds == nil || cfg.Cursors == nil || cfg.Communities == nil || cfg.Names == nil || cfg.Pictures == nil ||
+		cfg.Origins == nil || cfg.Origin == "" {
+		return nil, errors.New("web: Sessions, SignIn, Posts, Client, Index, Feeds, Cursors, Communities, Names, Pictures, Origin and Origins are required")
 	}
 	files, err := loadAssets()
 	if err != nil {
@@ -101,12 +107,52 @@ func (s *Server) Mount(mux *http.ServeMux) {
 	for pattern, handler := range s.delegationRoutes() {
 		mux.Handle(pattern, httpserver.Handler(s.RenderFault, s.guard(handler)))
 	}
-	for pattern, handler := range map[string]httpserver.HandlerFunc{
-		"GET /{$}":       s.homeShow,
-		"GET /discover":  s.discoverShow,
-		"GET /posts/new": s.postNew,
-		"POST /posts":    s.postCreate,
+	for _, routes := range []map[string]httpserver.HandlerFunc{s.readingRoutes(), s.writingRoutes(), s.memberRoutes(), s.documentRoutes()} {
+		for pattern, handler := range routes {
+			mux.Handle(pattern, httpserver.Handler(s.RenderFault, s.guard(handler)))
+		}
+	}
+}
 
+// readingRoutes are the pages that everybody reads.
+func (s *Server) readingRoutes() map[string]httpserver.HandlerFunc {
+	return map[string]httpserver.HandlerFunc{
+		"GET /{$}":                             s.homeShow,
+		"GET /discover":                        s.discoverShow,
+		"GET /all":                             s.allShow,
+		"GET /communities":                     s.communityList,
+		"GET /c/{community}":                   s.communityShow,
+		"GET /p/{did}/{rkey}":                  s.postShow,
+		"GET /p/{did}/{rkey}/c/{author}/{key}": s.commentShow,
+		"GET /img/{preset}/plain/{did}/{cid}":  s.imageShow,
+	}
+}
+
+// writingRoutes are forms of members, and where they go.
+func (s *Server) writingRoutes() map[string]httpserver.HandlerFunc {
+	const post, comment = "/p/{did}/{rkey}", "/p/{did}/{rkey}/c/{author}/{key}"
+	return map[string]httpserver.HandlerFunc{
+		"GET /posts/new":              s.postNew,
+		"POST /posts":                 s.postCreate,
+		"POST /posts/preview":         s.postPreview,
+		"GET " + post + "/edit":       s.postEdit,
+		"POST " + post + "/edit":      s.postSave,
+		"GET " + post + "/delete":     s.postLeave,
+		"POST " + post + "/delete":    s.postDelete,
+		"POST /comments":              s.commentCreate,
+		"GET " + comment + "/edit":    s.commentEdit,
+		"POST " + comment + "/edit":   s.commentSave,
+		"GET " + comment + "/delete":  s.commentLeave,
+		"POST " + comment + "/delete": s.commentDelete,
+		"POST /votes":                 s.voteCast,
+		"POST /subscriptions":         s.followSet,
+		"POST /blocks":                s.blockSet,
+	}
+}
+
+// memberRoutes are about signing in and the member's own account.
+func (s *Server) memberRoutes() map[string]httpserver.HandlerFunc {
+	return map[string]httpserver.HandlerFunc{
 		"GET /sign-in":        s.signInShow,
 		"GET /oauth/login":    s.signInStart,
 		"POST /oauth/login":   s.signInStart,
@@ -114,12 +160,20 @@ func (s *Server) Mount(mux *http.ServeMux) {
 		"POST /oauth/upgrade": s.signInUpgrade,
 
 		"GET /account":                      s.accountShow,
+		"GET /account/profile":              s.profileEdit,
+		"POST /account/profile":             s.profileSave,
+		"GET /account/blocks":               s.blockList,
 		"POST /account/switch":              s.accountSwitch,
 		"POST /account/sign-out-device":     s.accountSignOutDevice,
 		"POST /account/sign-out-app":        s.accountSignOutApp,
 		"POST /account/sign-out-everywhere": s.accountSignOutEverywhere,
 		"POST /oauth/logout":                s.accountSignOut,
+	}
+}
 
+// documentRoutes are what programs read.
+func (s *Server) documentRoutes() map[string]httpserver.HandlerFunc {
+	return map[string]httpserver.HandlerFunc{
 		"GET /oauth-client-metadata.json": s.clientMetadata,
 		"GET /oauth/jwks.json":            s.clientKeys,
 		"GET /.well-known/jwks.json":      s.instanceKeys,
@@ -128,8 +182,6 @@ func (s *Server) Mount(mux *http.ServeMux) {
 		"GET /static/{name}": s.assets.serve,
 		"GET /favicon.ico":   s.faviconShow,
 		"GET /robots.txt":    s.robotsShow,
-	} {
-		mux.Handle(pattern, httpserver.Handler(s.RenderFault, s.guard(handler)))
 	}
 }
 

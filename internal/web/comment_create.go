@@ -1,0 +1,107 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/post"
+)
+
+// replyForm is the form that answers a post or a comment.
+type replyForm struct {
+	ID, Label, Name, Acting, Key     string
+	Root, RootCID, Parent, ParentCID string
+	Value, Trouble, SignIn           string
+}
+
+// replyPage is the data of comment_create: an answer that was not written.
+type replyPage struct {
+	Reply replyForm
+	Back  string
+}
+
+// commentCreate answers POST /comments. A form that is sent twice writes one
+// comment.
+func (s *Server) commentCreate(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(w, r, postLimit)
+	if err != nil {
+		return err
+	}
+	thread, err := threadOf(form.Get("root"))
+	if err != nil {
+		return err
+	}
+	actor, err := s.writer(w, r, form)
+	if err != nil {
+		return s.replyAgain(err, form, thread)
+	}
+	text, facets, err := s.written(r.Context(), form.Get("content"))
+	if err != nil {
+		return err
+	}
+	created, err := s.cfg.Posts.CreateComment(r.Context(), actor, post.CommentInput{
+		Root:    post.Ref{URI: form.Get("root"), CID: form.Get("root_cid")},
+		Parent:  post.Ref{URI: form.Get("parent"), CID: form.Get("parent_cid")},
+		Content: text, Facets: facets, Key: form.Get("key"),
+	})
+	if err != nil {
+		return s.replyAgain(err, form, thread)
+	}
+	redirect(w, r, thread+"/c/"+actor.DID.String()+"/"+created.URI.RecordKey().String()+"#comments")
+	return nil
+}
+
+// threadOf is the page of the post that an answer belongs to.
+func threadOf(root string) (string, error) {
+	uri, err := syntax.ParseATURI(root)
+	if err != nil {
+		return "", invalid(err, "The form does not say which post it answers. Open the post again and answer from there.")
+	}
+	did, err := uri.Authority().AsDID()
+	if err != nil {
+		return "", invalid(err, "The form does not say which post it answers. Open the post again and answer from there.")
+	}
+	return postURL(did, uri.RecordKey()), nil
+}
+
+// replyAgain makes an error show the form with what was typed.
+func (s *Server) replyAgain(err error, form url.Values, thread string) error {
+	if asked := newGrantForm(err, form.Get(fieldActing), thread); asked != nil {
+		return err // the page for it asks for the permission
+	}
+	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
+		v, lookup := s.visitor(w, r)
+		if lookup != nil {
+			return lookup
+		}
+		f := fault.From(err)
+		data := replyPage{Back: thread, Reply: replyForm{
+			ID: "again", Label: "Your answer", Acting: form.Get(fieldActing), Key: form.Get("key"), Value: form.Get("content"), Trouble: f.Public,
+			Root: form.Get("root"), RootCID: form.Get("root_cid"), Parent: form.Get("parent"), ParentCID: form.Get("parent_cid"),
+		}}
+		if viewer := v.viewer(); viewer != nil {
+			data.Reply.Name = viewer.Name()
+		}
+		switch f.Code {
+		case "SignInAgain", "AuthRequired":
+			data.Reply.SignIn = "/sign-in?" + url.Values{"handle": {data.Reply.Acting}, "return_to": {thread}}.Encode()
+		case "Conflict":
+			data.Reply.Key = newPostKey()
+		}
+		return s.show(w, r, v, status, "comment_create", "Answer", data)
+	}}
+}
+
+// newReply is the form for answering something, for the active account.
+func newReply(acting *person, root, parent post.Ref, id, label string) replyForm {
+	if acting == nil {
+		return replyForm{}
+	}
+	return replyForm{
+		ID: id, Label: label, Name: acting.Name(), Acting: acting.DID, Key: newPostKey(),
+		Root: root.URI, RootCID: root.CID, Parent: parent.URI, ParentCID: parent.CID,
+	}
+}

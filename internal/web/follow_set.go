@@ -1,0 +1,121 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/community"
+)
+
+// Communities is what members do with communities. It is community.Service;
+// tests of pages stand in for the members' servers behind it.
+type Communities interface {
+	Subscribe(ctx context.Context, actor agent.Actor, text string, visibility *int) (community.Record, error)
+	Unsubscribe(ctx context.Context, actor agent.Actor, text string) error
+	BlockCommunity(ctx context.Context, actor agent.Actor, text string) (community.Record, error)
+	UnblockCommunity(ctx context.Context, actor agent.Actor, text string) error
+	BlockUser(ctx context.Context, actor agent.Actor, text string) (community.Record, error)
+	UnblockUser(ctx context.Context, actor agent.Actor, text string) error
+	Explain(ctx context.Context, did syntax.DID) (string, error)
+	May(ctx context.Context, person, did syntax.DID, duty community.Duty) (bool, error)
+}
+
+// levelWords says what each level of a subscription does. The script has the
+// same words; docs/feeds.md explains them.
+var levelWords = [...]string{
+	1: "Only the best of it: about one post in twenty.",
+	2: "What stands out: about one post in five.",
+	3: "A fair share, ranked like everything else.",
+	4: "More of it, ranked a little higher.",
+	5: "Everything, ranked highest.",
+}
+
+// followItem is the form that subscribes to a community.
+type followItem struct {
+	Acting, DID, Back string
+	Level             int // 0: not subscribed
+}
+
+// Words says what the level does.
+func (f followItem) Words() string { return levelWords[min(max(f.Level, 0), len(levelWords)-1)] }
+
+// followSet answers POST /subscriptions: subscribes, changes how much is seen,
+// or unsubscribes.
+func (s *Server) followSet(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(w, r, smallForm)
+	if err != nil {
+		return err
+	}
+	actor, err := s.writer(w, r, form)
+	if err != nil {
+		return err
+	}
+	if form.Get("leave") == "yes" {
+		err = s.cfg.Communities.Unsubscribe(r.Context(), actor, form.Get("community"))
+	} else {
+		var level int
+		if level, err = strconv.Atoi(form.Get("level")); err != nil || level < 1 || level > 5 {
+			return invalid(err, "How much you see is a number from 1 to 5.")
+		}
+		_, err = s.cfg.Communities.Subscribe(r.Context(), actor, form.Get("community"), &level)
+	}
+	if err != nil {
+		return err
+	}
+	redirect(w, r, s.returnTo(form))
+	return nil
+}
+
+// blockItem is the form that blocks somebody or something.
+type blockItem struct {
+	Acting, DID, Back string
+	Kind              string // "member" or "community"
+	Blocked           bool
+}
+
+// blockSet answers POST /blocks.
+func (s *Server) blockSet(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(w, r, smallForm)
+	if err != nil {
+		return err
+	}
+	actor, err := s.writer(w, r, form)
+	if err != nil {
+		return err
+	}
+	if err := s.block(r.Context(), actor, form.Get("kind"), form.Get("subject"), form.Get("block") == "yes"); err != nil {
+		return err
+	}
+	redirect(w, r, s.returnTo(form))
+	return nil
+}
+
+func (s *Server) block(ctx context.Context, actor agent.Actor, kind, subject string, on bool) (err error) {
+	c := s.cfg.Communities
+	switch {
+	case kind == "member" && on:
+		_, err = c.BlockUser(ctx, actor, subject)
+	case kind == "member":
+		err = c.UnblockUser(ctx, actor, subject)
+	case kind == "community" && on:
+		_, err = c.BlockCommunity(ctx, actor, subject)
+	case kind == "community":
+		err = c.UnblockCommunity(ctx, actor, subject)
+	default:
+		err = invalid(nil, "Members and communities can be blocked.")
+	}
+	return err
+}
+
+// blocks tells whether the viewer blocks somebody or something.
+func (s *Server) blocks(ctx context.Context, viewer syntax.DID, collection syntax.NSID, subject syntax.DID) (bool, error) {
+	if viewer == "" {
+		return false, nil
+	}
+	stands, err := s.cfg.Index.Stands(ctx, collection, viewer, subject)
+	return len(stands) > 0, err
+}
