@@ -43,7 +43,7 @@ func TestMemberInARealBrowser(t *testing.T) {
 		thief.cookies[c.Name] = &http.Cookie{Name: c.Name, Value: c.Value}
 	}
 	postFromAStaleTab(w, thief, commons, first, second)
-	w.open("/discover")
+	w.open("/discover?sort=new")
 	w.want(title)
 
 	w.open("/account")
@@ -80,11 +80,18 @@ func writeInBrowser(w *window, commons, member network.Account) (title string) {
 	w.open("/discover")
 	fillPost(w, commons, title)
 	w.press("Post")
-	w.await("the new post in its place", `document.querySelector("li:target")`)
-	if got := eval[string](w, `document.querySelector("li:target").innerText`); !strings.Contains(got, title) || !strings.Contains(got, "@"+member.Handle) {
+	if got := w.awaitPost(); !strings.Contains(got, title) || !strings.Contains(got, "@"+member.Handle) {
 		w.t.Errorf("the browser is led to %q, want the post %q by %s", got, title, member.Handle)
 	}
 	return title
+}
+
+// awaitPost waits until the window is at the page of a post, and returns what
+// stands there.
+func (w *window) awaitPost() (text string) {
+	w.t.Helper()
+	w.await("the page of the post", `/^\/p\/[^/]+\/[^/]+$/.test(location.pathname) && document.querySelector("article.whole")`)
+	return eval[string](w, `document.querySelector("article.whole").innerText`)
 }
 
 func fillPost(w *window, commons network.Account, title string) {
@@ -110,8 +117,7 @@ func postFromAStaleTab(w *window, elsewhere *browser, commons, first, second net
 	w.await("the question who is meant", button("Post as @"+first.Handle))
 	w.want("Nothing has been done yet", "Post as @"+second.Handle)
 	w.press("Post as @" + first.Handle)
-	w.await("the post", `document.querySelector("li:target")`)
-	if got := eval[string](w, `document.querySelector("li:target").innerText`); !strings.Contains(got, title) || !strings.Contains(got, "@"+first.Handle) {
+	if got := w.awaitPost(); !strings.Contains(got, title) || !strings.Contains(got, "@"+first.Handle) {
 		w.t.Errorf("posted %q, want %q by %s", got, title, first.Handle)
 	}
 }

@@ -59,7 +59,7 @@ func now() string { return time.Now().UTC().Format("2006-01-02T15:04:05.000Z") }
 // the same of the API.
 func discover(t *testing.T, b *browser, title string) (onPage int, uris []string) {
 	t.Helper()
-	onPage = strings.Count(b.get("/discover").body, title)
+	onPage = strings.Count(b.get("/discover?sort=new").body, title)
 	a := b.get("/xrpc/social.coves.feed.getDiscover?limit=50")
 	var out struct {
 		Feed []struct {
@@ -187,7 +187,7 @@ func TestAPostOfAnotherClientAppears(t *testing.T) {
 			t.Errorf("a post written to PDS %d took %s to appear, want at most 2 s", pds, took)
 		}
 		eventually(t, 5*time.Second, "the author's handle", func() bool {
-			return strings.Contains(b.get("/discover").body, author.Handle)
+			return strings.Contains(b.get("/discover?sort=new").body, author.Handle)
 		})
 	}
 }
