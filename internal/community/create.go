@@ -1,9 +1,11 @@
 package community
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -42,11 +44,8 @@ type Created struct {
 // RequestTooLarge), Conflict (NameTaken, or a key that was used for something
 // else), and those of account.Manager.Provision.
 func (s *Service) Create(ctx context.Context, actor agent.Actor, in CreateInput) (Created, error) {
-	switch {
-	case s.cfg.AdminsOnly && !s.isAdmin(actor.DID):
-		return Created{}, restricted("On this site only its admins create communities.")
-	case s.cfg.Hosting == nil:
-		return Created{}, restricted("Communities cannot be created here: this server has nowhere to keep them.")
+	if why := s.Closed(actor.DID); why != "" {
+		return Created{}, restricted(why)
 	}
 	if err := account.CheckName(in.Name); err != nil {
 		return Created{}, named(err)
@@ -137,8 +136,16 @@ func restricted(sentence string) error {
 	return fault.New(fault.Forbidden, sentence).WithCode("CommunityCreationRestricted")
 }
 
+// ErrName is in errors about the name of a community to be.
+var ErrName = errors.New("name")
+
 // named gives what a name has wrong the error's name of the protocol.
 func named(err error) error {
+	var about *account.Error
+	if errors.As(err, &about) && (about.Reason == account.BadName || about.Reason == account.Taken) {
+		f := fault.From(err)
+		return fmt.Errorf("%w: %w", ErrName, f.WithCode(cmp.Or(f.Code, "InvalidRequest")))
+	}
 	if f := fault.From(err); f.Kind == fault.Invalid && f.Code == "" {
 		return f.WithCode("InvalidRequest")
 	}

@@ -6,6 +6,18 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
+// Closed says why person cannot create communities here, in a sentence; empty
+// when they can. An empty person is anybody.
+func (s *Service) Closed(person syntax.DID) string {
+	switch {
+	case s.cfg.Hosting == nil:
+		return "Communities cannot be created here: this server has nowhere to keep them."
+	case s.cfg.AdminsOnly && !s.isAdmin(person):
+		return "On this site only its admins create communities."
+	}
+	return ""
+}
+
 // Explain says to people how a community that this instance hosts admits posts;
 // empty for others, whose own servers decide.
 func (s *Service) Explain(ctx context.Context, community syntax.DID) (string, error) {

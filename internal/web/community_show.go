@@ -50,6 +50,22 @@ type communityText struct {
 	CreatedBy         syntax.DID      `json:"createdBy"`
 }
 
+func readCommunity(c index.Community) (is communityText, err error) {
+	if err := json.Unmarshal(c.Record, &is); err != nil {
+		return is, fmt.Errorf("read the record of community %s: %w", c.DID, err)
+	}
+	return is, nil
+}
+
+// party is the community as pages name it.
+func (is communityText) party(a index.Account) party {
+	place := index.Place{Account: a, Name: is.Name, DisplayName: is.DisplayName}
+	if is.Avatar != nil {
+		place.Avatar = is.Avatar.Ref.Link
+	}
+	return communityOf(place)
+}
+
 // findCommunity finds the community that the path of r names.
 func (s *Server) findCommunity(r *http.Request) (index.Community, error) {
 	did, err := s.cfg.Names.Resolve(r.Context(), r.PathValue("community"))
@@ -127,16 +143,12 @@ func (s *Server) standing(ctx context.Context, viewer, did syntax.DID, data *com
 }
 
 func (s *Server) newCommunityItem(c index.Community) (communityItem, error) {
-	var record communityText
-	if err := json.Unmarshal(c.Record, &record); err != nil {
-		return communityItem{}, fmt.Errorf("show community %s: %w", c.DID, err)
-	}
-	place := index.Place{Account: c.Account, Name: record.Name, DisplayName: record.DisplayName}
-	if record.Avatar != nil {
-		place.Avatar = record.Avatar.Ref.Link
+	record, err := readCommunity(c)
+	if err != nil {
+		return communityItem{}, err
 	}
 	item := communityItem{
-		party:    communityOf(place),
+		party:    record.party(c.Account),
 		Counts:   countsOf(c.Subscribers, c.Posts),
 		Text:     richText(record.Description, parseFacets(record.DescriptionFacets, record.Description)),
 		Warnings: strings.Join(record.ContentWarnings, ", "),

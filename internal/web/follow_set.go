@@ -21,6 +21,9 @@ type Communities interface {
 	BlockUser(ctx context.Context, actor agent.Actor, text string) (community.Record, error)
 	UnblockUser(ctx context.Context, actor agent.Actor, text string) error
 	Explain(ctx context.Context, did syntax.DID) (string, error)
+	Create(ctx context.Context, actor agent.Actor, in community.CreateInput) (community.Created, error)
+	Update(ctx context.Context, actor agent.Actor, in community.UpdateInput) (community.Created, error)
+	Closed(person syntax.DID) string
 	May(ctx context.Context, person, did syntax.DID, duty community.Duty) (bool, error)
 }
 

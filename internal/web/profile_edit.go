@@ -1,8 +1,8 @@
 package web
 
 import (
-	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -17,6 +17,7 @@ import (
 type profilePage struct {
 	Acting, Trouble  string
 	DisplayName, Bio field
+	Avatar           fileField
 }
 
 // profileText is what pages read of a profile.
@@ -31,7 +32,9 @@ func newProfilePage(acting, name, bio string) profilePage {
 	return profilePage{
 		Acting:      acting,
 		DisplayName: field{Name: "display_name", Label: "Name", Hint: "Up to 64 characters.", Value: name, Autocomplete: "name"},
-		Bio:         field{Name: "bio", Label: "About you", Hint: "Up to 256 characters.", Value: bio, Rows: 4},
+		Avatar: fileField{Name: "avatar", Label: "Picture",
+			Hint: "PNG, JPEG or WebP, up to 1 MB. Where it was taken is removed from it. Leave it empty to keep the one you have."},
+		Bio: field{Name: "bio", Label: "About you", Hint: "Up to 256 characters.", Value: bio, Rows: 4},
 	}
 }
 
@@ -75,11 +78,7 @@ func (s *Server) profileSave(w http.ResponseWriter, r *http.Request) error {
 		DisplayName: post.Change[string]{Sent: true, Value: form.Get("display_name")},
 		Bio:         post.Change[string]{Sent: true, Value: form.Get("bio")},
 	}
-	img, chosen, err := form.portrait("avatar", media.Avatar)
-	if chosen {
-		in.Avatar = post.Picture{Base64: post.Change[string]{Sent: true, Value: base64.StdEncoding.EncodeToString(img.Body)}, MIME: img.MIME}
-	}
-	if err == nil {
+	if in.Avatar, err = form.picture("avatar", media.Avatar, errAvatar); err == nil {
 		_, err = s.cfg.Posts.UpdateProfile(r.Context(), actor, in)
 	}
 	if err != nil {
@@ -89,6 +88,23 @@ func (s *Server) profileSave(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// mark puts what err says beside the field that it is about, else on top.
+func (p *profilePage) mark(err error) {
+	said := fault.From(err)
+	p.Trouble = "One field needs another look."
+	switch {
+	case errors.Is(err, errAvatar):
+		p.Avatar.Wrong = said.Public
+	case said.Code == "ContentTooLong" && countedIn(&p.DisplayName, 64):
+		p.DisplayName.Wrong, p.DisplayName.Focus = said.Public, true
+	case said.Code == "ContentTooLong":
+		countedIn(&p.Bio, 256)
+		p.Bio.Wrong, p.Bio.Focus = said.Public, true
+	default:
+		p.Trouble = said.Public
+	}
+}
+
 // profileAgain makes an error show the form with what was typed.
 func (s *Server) profileAgain(err error, v visitor, actor agent.Actor, form url.Values) error {
 	if newGrantForm(err, actor.DID.String(), "/account/profile") != nil {
@@ -96,7 +112,7 @@ func (s *Server) profileAgain(err error, v visitor, actor agent.Actor, form url.
 	}
 	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
 		p := newProfilePage(actor.DID.String(), form.Get("display_name"), form.Get("bio"))
-		p.Trouble = fault.From(err).Public
+		p.mark(err)
 		return s.show(w, r, v, status, "profile_edit", "Your profile", p)
 	}}
 }

@@ -55,6 +55,10 @@ func samplePages() []samplePage {
 			Sorts: []tab{{URL: "/communities?sort=popular", Label: "Most followed", Current: true}, {URL: "/communities?sort=new", Label: "Newest"}}}}},
 		{"communities_none", "community_list", page{Title: "Communities", Path: "/communities", Data: communitiesPage{Search: field{Name: "q", Label: "Search communities"}, Query: "reef"}}},
 		{"profile_edit", "profile_edit", page{Title: "Your profile", Path: "/account/profile", Viewer: &alice, Data: newProfilePage(alice.DID, "Alice", "I fish.")}},
+		{"community_new", "community_edit", page{Title: "Create a community", Path: "/communities", Viewer: &alice, Data: sampleCommunityForm()}},
+		{"community_off", "community_edit", page{Title: "Create a community", Path: "/communities/new", Viewer: &alice, Data: communityForm{New: true, Acting: alice.DID, Off: "Not here."}}},
+		{"community_new_anonymous", "community_edit", page{Title: "Create a community", Path: "/communities/new", Back: "/communities/new", Data: communityForm{New: true}}},
+		{"community_edit", "community_edit", page{Title: "Edit The Commons", Path: "/c/commons/edit", Viewer: &alice, Data: sampleCommunityEdit()}},
 		{"blocks", "block_list", page{Title: "Whom you block", Path: "/account/blocks", Viewer: &alice, Data: blocksPage{
 			Tabs: []tab{{URL: "/account/blocks", Label: "Members", Current: true}}, More: "/account/blocks?cursor=x",
 			Items: []blockedItem{{party: sampleParty(bob, "/u/"), Block: blockItem{Acting: alice.DID, DID: bob.DID, Back: "/account/blocks", Kind: "member", Blocked: true}}}}}},
@@ -246,6 +250,19 @@ func sampleDelegation() delegationPage {
 		},
 		Password: passwordForm{Given: true, Wrong: "Your server does not take this app password. Make a new one there, and copy it whole."},
 	}
+}
+
+func sampleCommunityForm() communityForm {
+	f := newCommunityForm(alice.DID, communityText{Name: "Tide Pools", Visibility: "unlisted", ContentWarnings: []string{"spoilers"}}, "What the sea leaves.")
+	f.New, f.Action, f.Key, f.Trouble = true, "/communities", "3lk2aaaaaaa2a", "One field needs another look."
+	f.Name.Wrong, f.Avatar.Wrong = "A community's name has lower-case letters only.", "The picture is too large: 1 MB are allowed."
+	return f
+}
+
+func sampleCommunityEdit() communityForm {
+	f := newCommunityForm(alice.DID, communityText{DisplayName: "The Commons"}, "")
+	f.editing(sampleParty(commons, "/c/"))
+	return f
 }
 
 func sampleChoice() choicePage {

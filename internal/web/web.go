@@ -146,6 +146,10 @@ func (s *Server) writingRoutes() map[string]httpserver.HandlerFunc {
 		"POST " + comment + "/delete": s.commentDelete,
 		"POST /votes":                 s.voteCast,
 		"POST /subscriptions":         s.followSet,
+		"GET /communities/new":        s.communityNew,
+		"POST /communities":           s.communityCreate,
+		"GET /c/{community}/edit":     s.communityEdit,
+		"POST /c/{community}/edit":    s.communityUpdate,
 		"POST /blocks":                s.blockSet,
 	}
 }
