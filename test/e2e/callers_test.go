@@ -93,6 +93,12 @@ func TestAppPasswords(t *testing.T) {
 	if a := give(made.Password); a.status != http.StatusSeeOther {
 		t.Fatalf("giving: %d %s", a.status, a.body)
 	}
+	if err := inst.learnSecrets(); err != nil {
+		t.Fatal(err)
+	}
+	if a := b.get("/api/me/standing"); a.status != http.StatusOK || !strings.Contains(a.body, `"state":"connected","way":"app-password"`) {
+		t.Errorf("standing: %d %s", a.status, a.body)
+	}
 	if a := b.get("/account/delegation"); !strings.Contains(a.body, "Atoll writes for you by your app password.") {
 		t.Errorf("the page does not say so:\n%s", a.body)
 	}

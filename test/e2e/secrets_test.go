@@ -35,6 +35,11 @@ func (i *instance) secrets() (map[string]string, error) {
 			return nil, err
 		}
 	}
+	for _, column := range []string{"password", "access_token", "refresh_token"} {
+		if err := i.open(db, ring, "app_password", "did", column, found); err != nil {
+			return nil, err
+		}
+	}
 	return found, i.open(db, ring, "signing_key", "kid", "private_key", found)
 }
 
