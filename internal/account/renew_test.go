@@ -2,6 +2,7 @@ package account
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -306,7 +307,7 @@ func TestNoCredentialInAnyOutput(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, network.Shared(t), storetest.New(t, store.SQLite))
 	h := w.provision(request())
-	secrets := map[string]bool{w.net.AdminPassword + ":": true}
+	secrets := map[string]bool{base64.StdEncoding.EncodeToString([]byte("admin:" + w.net.AdminPassword)): true}
 	note := func() {
 		for _, s := range w.row(h.DID.String()).secrets {
 			secrets[s.Reveal()] = true

@@ -137,6 +137,11 @@ func TestHostedAccounts(t *testing.T) {
 		res.Header.Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("at %s: %d %v %q; want %s as text that anybody may read", h.Handle, res.StatusCode, res.Header, said, h.DID)
 	}
+	for _, host := range []string{h.Handle.String() + ":443", h.Handle.String() + ".", strings.ToUpper(h.Handle.String())} {
+		if _, said := i.wellKnown(host); said != h.DID.String() {
+			t.Errorf("at %s: %q", host, said)
+		}
+	}
 	says := func(want int, has []string, args ...string) {
 		t.Helper()
 		out, code := i.command(append([]string{"accounts"}, args...)...)
