@@ -69,10 +69,11 @@ func TestTwoInstances(t *testing.T) {
 	took := eventually(t, 20*250*time.Millisecond, "admission at home", func() bool { return one.standing(home["uri"].(string)) == "accepted" })
 	t.Logf("admitted at home within %s", took)
 	// The other instance knows the community by its verified name before long.
+	byName := "!" + name + "@" + one.host
 	eventually(t, 20*time.Second, "the community's name elsewhere", func() bool {
-		a := member.send("social.coves.community.subscribe", `{"community":"!`+name+"@"+one.host+`"}`, "application/json")
-		return a.status == http.StatusOK
+		return member.get("/xrpc/social.coves.communityFeed.getCommunity?"+url.Values{"community": {byName}}.Encode()).status == http.StatusOK
 	})
+	member.call("social.coves.community.subscribe", `{"community":"`+byName+`","contentVisibility":4}`)
 	through := member.call("social.coves.community.post.create", `{"community":"`+made["handle"].(string)+`","title":"through the other instance"}`)
 	writeDirectly(t, two.network, member.member, network.Account{DID: did}, "straight to the PDS")
 	want := []string{"home", "straight to the PDS", "through the other instance"}
