@@ -52,21 +52,22 @@ type Seams struct {
 type commands struct {
 	settingFlags
 
-	Serve    serveCommand    `cmd:"" help:"Run the server until it is told to stop (SIGTERM or Ctrl-C; twice stops at once)."`
-	Migrate  migrateCommand  `cmd:"" help:"Bring the database to this version's schema and exit. serve does the same by itself."`
-	Config   configCommand   `cmd:"" help:"Print the effective settings and where each came from, secrets hidden."`
-	Keys     keysCommand     `cmd:"" help:"Make, list, rotate and withdraw keys; seal the database with a new one."`
-	Sessions sessionsCommand `cmd:"" help:"For operators, on the database: list, show, renew and revoke members' sessions. Your own are in apps."`
-	Ingest   ingestCommand   `cmd:"" help:"Show and repair what was read from the network."`
-	Lexicon  lexiconCommand  `cmd:"" help:"Check lexicon files."`
-	Jobs     jobsCommand     `cmd:"" help:"List, show, retry and cancel what is done later."`
-	Accounts accountsCommand `cmd:"" help:"List, show, repair and rename the accounts of communities; give out their recovery keys."`
-	Doctor   doctorCommand   `cmd:"" help:"Check from outside what usually breaks and say how to mend it."`
-	Login    loginCommand    `cmd:"" help:"Sign in at an instance from this terminal."`
-	Whoami   whoamiCommand   `cmd:"" help:"Say who is signed in from this terminal."`
-	Apps     appsCommand     `cmd:"" help:"List and end the programs that are signed in for you."`
-	Logout   logoutCommand   `cmd:"" help:"Sign this terminal out."`
-	Version  versionCommand  `cmd:"" help:"Print the version."`
+	Serve       serveCommand       `cmd:"" help:"Run the server until it is told to stop (SIGTERM or Ctrl-C; twice stops at once)."`
+	Migrate     migrateCommand     `cmd:"" help:"Bring the database to this version's schema and exit. serve does the same by itself."`
+	Config      configCommand      `cmd:"" help:"Print the effective settings and where each came from, secrets hidden."`
+	Keys        keysCommand        `cmd:"" help:"Make, list, rotate and withdraw keys; seal the database with a new one."`
+	Sessions    sessionsCommand    `cmd:"" help:"For operators, on the database: list, show, renew and revoke members' sessions. Your own are in apps."`
+	Ingest      ingestCommand      `cmd:"" help:"Show and repair what was read from the network."`
+	Lexicon     lexiconCommand     `cmd:"" help:"Check lexicon files."`
+	Jobs        jobsCommand        `cmd:"" help:"List, show, retry and cancel what is done later."`
+	Communities communitiesCommand `cmd:"" help:"Say whose posts communities take; approve, remove, ban."`
+	Accounts    accountsCommand    `cmd:"" help:"List, show, repair and rename the accounts of communities; give out their recovery keys."`
+	Doctor      doctorCommand      `cmd:"" help:"Check from outside what usually breaks and say how to mend it."`
+	Login       loginCommand       `cmd:"" help:"Sign in at an instance from this terminal."`
+	Whoami      whoamiCommand      `cmd:"" help:"Say who is signed in from this terminal."`
+	Apps        appsCommand        `cmd:"" help:"List and end the programs that are signed in for you."`
+	Logout      logoutCommand      `cmd:"" help:"Sign this terminal out."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 
 // settingFlags are the settings that have a flag of their own; the rest go

@@ -50,20 +50,40 @@ func hostingOf(s config.Hosting) account.Hosting {
 // NewAccounts makes what operators' commands about hosted accounts work with,
 // beside a server or without one.
 func NewAccounts(cfg Config, storage *Storage) (*account.Manager, error) {
-	registry := prometheus.NewRegistry() // that nobody reads
-	guard, err := outbound(cfg, registry)
+	out, err := newOutside(cfg)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := directory(cfg, guard)
-	if err != nil {
+	m, _, err := out.accounts(cfg, storage)
+	return m, err
+}
+
+// outside is what operators' commands reach others with.
+type outside struct {
+	guard     *egress.Guard
+	directory *identity.Directory
+	calls     *http.Client
+	registry  *prometheus.Registry // that nobody reads
+}
+
+func newOutside(cfg Config) (*outside, error) {
+	o := &outside{registry: prometheus.NewRegistry()}
+	var err error
+	if o.guard, err = outbound(cfg, o.registry); err != nil {
 		return nil, err
 	}
+	o.calls = o.guard.Client(egress.Limits{Timeout: callTimeout, MaxBytes: callSize})
+	o.directory, err = directory(cfg, o.guard)
+	return o, err
+}
+
+func (o *outside) accounts(cfg Config, storage *Storage) (*account.Manager, *job.Queue, error) {
 	queue, err := job.New(job.Config{DB: storage.DB, Logger: cfg.Logger, Now: cfg.Now})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return accounts(cfg, storage, guard, dir, queue, registry)
+	m, err := accounts(cfg, storage, o.guard, o.directory, queue, o.registry)
+	return m, queue, err
 }
 
 // lookAtHosted has hosted accounts looked at when the network says something new

@@ -83,6 +83,7 @@ func TestTwoInstances(t *testing.T) {
 			t.Errorf("%s: the post is %s", i.host, got)
 		}
 	}
+	operate(t, one, two, member, did)
 	// An edit is admitted anew, and an update of the community arrives.
 	member.call("social.coves.community.post.update", `{"uri":"`+through["uri"].(string)+`","title":"edited"}`)
 	founder.call("social.coves.community.update", `{"community":"`+did+`","description":"About."}`)
@@ -91,5 +92,48 @@ func TestTwoInstances(t *testing.T) {
 		eventually(t, 20*time.Second, "an edit at "+i.host, func() bool {
 			return cmp.Equal(want, i.listed(did)) && i.standing(through["uri"].(string)) == "accepted"
 		})
+	}
+}
+
+// operate has the operator of one change the policy, approve, ban and unban,
+// and sees what two shows of it.
+func operate(t *testing.T, one, two *instance, member client, did string) {
+	t.Helper()
+	says := func(want string, args ...string) {
+		t.Helper()
+		if out, code := one.command(append([]string{"communities"}, args...)...); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("communities %v: %d, want %q in\n%s", args, code, want, out)
+		}
+	}
+	everywhere := func(uri, want string) {
+		t.Helper()
+		for _, i := range []*instance{one, two} {
+			eventually(t, 20*time.Second, uri+" "+want+" at "+i.host, func() bool { return i.standing(uri) == want })
+		}
+	}
+	post := func(title string) string {
+		t.Helper()
+		return member.call("social.coves.community.post.create", `{"community":"`+did+`","title":"`+title+`"}`)["uri"].(string)
+	}
+	says("open", "list")
+	says("when a moderator has approved", "policy", did, "approval", "--review-edits")
+	waiting := post("waiting")
+	eventually(t, 20*time.Second, "a post that waits", func() bool {
+		out, _ := one.command("communities", "waiting", did)
+		return strings.Contains(out, waiting)
+	})
+	out, _ := one.command("communities", "waiting", did)
+	fields := strings.Fields(out[strings.Index(out, waiting):])
+	says("accepted", "approve", waiting, fields[1])
+	everywhere(waiting, "accepted")
+	says("removed", "remove", waiting, "off-topic", "--reason", "Elsewhere.")
+	everywhere(waiting, "removed")
+	says("banned", "ban", did, member.member.DID, "--reason", "For a test.", "--for", "1h")
+	everywhere(post("banned"), "removed")
+	says("not banned", "unban", did, member.member.Handle)
+	says("Everybody", "policy", did, "open")
+	says("open", "list")
+	if out, code := one.command("communities", "policy", member.member.DID, "open"); code == 0 {
+		t.Errorf("the policy of a person: %s", out)
 	}
 }
