@@ -134,6 +134,21 @@ func TestInactiveMembers(t *testing.T) {
 		}
 		i.shown(1)
 	})
+	t.Run("deactivated, having written nothing", func(t *testing.T) {
+		t.Parallel()
+		i := &inactivity{t: t, inst: inst, b: inst.browser(), member: inst.network.NewAccount(t, 0)}
+		i.b.signIn(i.member)
+		eventually(t, followed, "the index knowing the member", func() bool {
+			return inst.number(`SELECT count(*) FROM account WHERE did = $1 AND resolved_at IS NOT NULL`, i.member.DID) == 1
+		})
+		owner, err := inst.network.SignInWithPassword(t.Context(), i.member)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.owner = owner
+		i.call("com.atproto.server.deactivateAccount", map[string]any{})
+		i.says("Your account is deactivated at its server.", true)
+	})
 	t.Run("taken down", func(t *testing.T) {
 		t.Parallel()
 		i := newInactivity(t, inst, commons)
