@@ -87,6 +87,17 @@ func TestAForwardedLinkSignsNobodyIn(t *testing.T) {
 		w.untilCodeWanted()
 		wantFault(t, "Confirm without a proof", d.handOffs.Confirm(t.Context(), attacker.collector(), ""), fault.NotFound)
 		wantFault(t, "approval by the attacker's own browser", d.ApproveApp(t.Context(), attacker.ID, attacker.Code, d.browser().sent()), fault.Forbidden)
+		forged := victim.sent() // the names follow from the id, which the attacker knows
+		for _, cookie := range forged {
+			cookie.Value = "AAAAAAAAAAAAAAAAAAAAAAAAAA"
+		}
+		wantFault(t, "approval with a forged cookie", d.ApproveApp(t.Context(), attacker.ID, attacker.Code, forged), fault.Forbidden)
+		if _, err := d.AppOnThisMachine(t.Context(), attacker.ID, forged); fault.KindOf(err) != fault.Forbidden {
+			t.Errorf("a proof for a forged cookie: %v, want it refused", err)
+		}
+		if _, err := d.AppRequest(t.Context(), attacker.ID, forged); fault.KindOf(err) != fault.Forbidden {
+			t.Errorf("the page for a forged cookie: %v, want it refused", err)
+		}
 		if err := d.handOffs.Acknowledge(t.Context(), attacker.collector()); !errors.Is(err, login.ErrNotDelivered) {
 			t.Errorf("Acknowledge = %v, want ErrNotDelivered", err)
 		}

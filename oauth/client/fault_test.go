@@ -113,6 +113,9 @@ func TestFaultMatrix(t *testing.T) {
 					f.calm(store)
 					time.Sleep(15 * time.Minute) // longer than any pause
 					checkOutcome(t, f, c, id, want)
+					if revoked := len(f.net.Revoked()); fault.ended == client.ReasonLost && revoked != 2 {
+						t.Errorf("%d tokens revoked, want both that nobody could keep", revoked)
+					}
 				})
 			})
 		}

@@ -316,17 +316,17 @@ func spread(id string) float64 {
 	return float64(h.Sum32()%1000) / 1000
 }
 
-var errBusy = errors.New("the session is being refreshed")
+var errBusy = errors.New("the session is in use")
 
 // retire ends a session of our own accord, under its lease: the server is told,
-// then it is deleted. Nothing happens where still says no by now.
+// then it is deleted. errBusy: somebody refreshes it, or still says no by now.
 func (c *Client) retire(ctx context.Context, id string, why Reason, still func(*SessionData) bool) error {
 	d, err := c.read(ctx, id)
 	if err != nil {
 		return err
 	}
 	if !still(d) {
-		return nil
+		return errBusy
 	}
 	if _, ok := free(d, c.now(), 0); !ok {
 		return errBusy

@@ -22,7 +22,9 @@ func (f *fixture) keeper(t testing.TB, cfg client.KeeperConfig) *client.Keeper {
 	if cfg.Client == nil {
 		cfg.Client = f.Client
 	}
-	cfg.Store = f.sessions
+	if cfg.Store == nil {
+		cfg.Store = f.sessions
+	}
 	k, err := client.NewKeeper(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +94,39 @@ func TestKeeperChoosesWhatIsDue(t *testing.T) {
 			})
 		})
 	}
+}
+
+// lateDue is a store whose list of what is due was read before the sessions were
+// used again.
+type lateDue struct {
+	client.DueStore
+	before time.Time
+}
+
+func (s lateDue) Due(ctx context.Context, q client.DueQuery) ([]client.DueSession, error) {
+	q.UsedBefore = time.Now().Add(time.Hour)
+	due, err := s.DueStore.Due(ctx, q)
+	for i := range due {
+		due[i].UsedAt = s.before
+	}
+	return due, err
+}
+
+// TestKeeperLooksAgainBeforeItEnds a session: somebody may have come back since
+// the list was read.
+func TestKeeperLooksAgainBeforeItEnds(t *testing.T) {
+	t.Parallel()
+	bubble(t, nil, func(t *testing.T, f *fixture) {
+		id := f.signIn(t).ID
+		store := lateDue{f.sessions, time.Now().Add(-100 * day)}
+		got, err := f.keeper(t, client.KeeperConfig{Idle: 90 * day, Store: store}).Pass(t.Context())
+		if diff := cmp.Diff(client.Pass{Seen: 1, Postponed: 1}, got); diff != "" || err != nil {
+			t.Errorf("pass (%v), want - got +\n%s", err, diff)
+		}
+		if err := call(t.Context(), f.Client, id); err != nil || len(f.net.Revoked()) != 0 {
+			t.Errorf("the session afterwards: %v, with %d tokens revoked", err, len(f.net.Revoked()))
+		}
+	})
 }
 
 // TestKeeperKeepsSessionsForMonths: a hundred sessions that nobody uses, two

@@ -564,3 +564,26 @@ func TestRefreshingTellsNoSecret(t *testing.T) {
 		})
 	}
 }
+
+// TestTokensThatAreOverAreNotAdopted: what another process has saved long ago is
+// renewed before it is sent, too.
+func TestTokensThatAreOverAreNotAdopted(t *testing.T) {
+	t.Parallel()
+	bubble(t, nil, func(t *testing.T, f *fixture) {
+		s := f.session(t)
+		time.Sleep(30 * time.Minute)
+		if _, err := f.another(t, nil).Refresh(t.Context(), s.Data().ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		before := len(f.net.Seen("createRecord"))
+		if err := use(t.Context(), s); err != nil || f.net.Rotations() != 2 {
+			t.Errorf("use = %v with %d refreshes, want the second", err, f.net.Rotations())
+		}
+		for _, r := range f.net.Seen("createRecord")[before:] {
+			if r.Header.Get("Authorization") != "DPoP "+s.Data().AccessToken {
+				t.Error("a token was sent that is over")
+			}
+		}
+	})
+}
