@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -24,7 +23,7 @@ type Account struct {
 // loadAccounts makes sure that every account of the changes has a row, and
 // learns the ids. It reports whether any of them is still to be resolved. Those
 // that nobody will see for it, such as who voted, are not.
-func (b *batch) loadAccounts(ctx context.Context, changes map[recordName]change) (unresolved bool, err error) {
+func (b *batch) loadAccounts(ctx context.Context, changes []change) (unresolved bool, err error) {
 	loud := make(map[syntax.DID]bool, len(changes))
 	for _, ch := range changes {
 		loud[ch.did] = loud[ch.did] || !ch.kind.quiet
@@ -35,16 +34,16 @@ func (b *batch) loadAccounts(ctx context.Context, changes map[recordName]change)
 			loud[did] = loud[did] || !ch.kind.quietRefs
 		}
 	}
-	dids := slices.Sorted(maps.Keys(loud)) // one order of locks for everybody
-	b.accounts = make(map[syntax.DID]int64, len(dids))
-	unknown, due := b.recall(dids, loud)
+	b.accounts = make(map[syntax.DID]int64, len(loud))
+	unknown, due := b.recall(loud)
+	slices.Sort(unknown) // one order of locks for everybody
 	found, unasked, err := b.readAccounts(ctx, unknown, loud)
 	if err != nil {
 		return false, err
 	}
 	due = due || found || len(unasked) > 0
 	var missing []syntax.DID
-	for _, did := range dids {
+	for _, did := range unknown {
 		if _, ok := b.accounts[did]; !ok {
 			missing = append(missing, did)
 		}
@@ -65,12 +64,12 @@ func (b *batch) loadAccounts(ctx context.Context, changes map[recordName]change)
 // recall takes the accounts that are remembered and need nothing, and returns
 // the others: who is to be seen must be looked up first. due tells that this
 // has yet to happen for one of those that are remembered.
-func (b *batch) recall(dids []syntax.DID, loud map[syntax.DID]bool) (others []syntax.DID, due bool) {
+func (b *batch) recall(loud map[syntax.DID]bool) (others []syntax.DID, due bool) {
 	b.memory.mu.Lock()
 	defer b.memory.mu.Unlock()
-	for _, did := range dids {
+	for did, seen := range loud {
 		a, ok := b.memory.accounts.get(did)
-		if !ok || loud[did] && !a.asked {
+		if !ok || seen && !a.asked {
 			others = append(others, did)
 			continue
 		}

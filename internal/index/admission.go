@@ -89,7 +89,7 @@ func (b *batch) applyAdmission(ctx context.Context, changes []change, what strin
 		if ch.rev <= old.rev {
 			continue
 		}
-		row := []any{b.accounts[ch.did], ch.rkey, idOrNull(old.post), int64(0), ch.rev, nil, nil, nil, nil}
+		row := []any{ch.account, ch.rkey, idOrNull(old.post), int64(0), ch.rev, nil, nil, nil, nil}
 		post := old.post
 		if d, ok := ch.value.(decision); ok {
 			post = b.items[d.post].id
@@ -122,7 +122,7 @@ type admissionRow struct{ post, rev int64 }
 func (b *batch) loadAdmission(ctx context.Context, changes []change, what string) (map[int]admissionRow, error) {
 	keys := make([][]any, len(changes))
 	for i, ch := range changes {
-		keys[i] = []any{int64(i), b.accounts[ch.did], ch.rkey}
+		keys[i] = []any{int64(i), ch.account, ch.rkey}
 	}
 	have := map[int]admissionRow{}
 	err := b.probe(ctx, "n, community_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, keys, `

@@ -43,9 +43,13 @@ func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Resu
 	if err != nil {
 		return Result{}, fmt.Errorf("index accounts: %w", err)
 	}
+	for i, ch := range changes {
+		changes[i].account = b.accounts[ch.did]
+	}
 	result := Result{Unresolved: unresolved}
-	for _, k := range kinds() {
-		mine := b.inKeyOrder(k, changes)
+	mineOf := inKeyOrder(changes)
+	for _, k := range allKinds {
+		mine := mineOf[k]
 		if len(mine) == 0 {
 			continue
 		}
@@ -68,13 +72,18 @@ func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Resu
 
 // newest keeps the greatest revision of each record: one statement must not
 // touch a row twice, and what the gate would overwrite need not be written.
-func newest(commits []Commit) map[recordName]change {
-	out := make(map[recordName]change)
+func newest(commits []Commit) []change {
+	out := make([]change, 0, len(commits))
+	at := make(map[recordName]int, len(commits))
 	for _, c := range commits {
 		for _, ch := range c.changes {
 			name := recordName{ch.did, ch.kind.nsid, ch.rkey}
-			if have, ok := out[name]; !ok || ch.rev > have.rev {
-				out[name] = ch
+			switch i, ok := at[name]; {
+			case !ok:
+				at[name] = len(out)
+				out = append(out, ch)
+			case ch.rev > out[i].rev:
+				out[i] = ch
 			}
 		}
 	}
@@ -88,18 +97,18 @@ type recordName struct {
 	rkey       syntax.RecordKey
 }
 
-// inKeyOrder picks the changes of one record type, ordered by their row's
+// inKeyOrder sorts changes by record type, and those of each by their row's
 // key, so that transactions that meet the same rows lock them in one order.
-func (b *batch) inKeyOrder(k kind, changes map[recordName]change) []change {
-	var out []change
-	for name, ch := range changes {
-		if name.collection == k.nsid {
-			out = append(out, ch)
-		}
+func inKeyOrder(changes []change) map[*kind][]change {
+	out := map[*kind][]change{}
+	for _, ch := range changes {
+		out[ch.kind] = append(out[ch.kind], ch)
 	}
-	slices.SortFunc(out, func(p, q change) int {
-		return cmp.Or(cmp.Compare(b.accounts[p.did], b.accounts[q.did]), cmp.Compare(p.rkey, q.rkey))
-	})
+	for _, list := range out {
+		slices.SortFunc(list, func(p, q change) int {
+			return cmp.Or(cmp.Compare(p.account, q.account), cmp.Compare(p.rkey, q.rkey))
+		})
+	}
 	return out
 }
 

@@ -81,7 +81,7 @@ func (x box) apply(ctx context.Context, b *batch, changes []change) (int64, erro
 }
 
 func (b *batch) ballotKey(ch change) ballotKey {
-	return ballotKey{b.accounts[ch.did], tidNumber(ch.rkey)}
+	return ballotKey{ch.account, tidNumber(ch.rkey)}
 }
 
 // row is what a change leaves.

@@ -95,7 +95,7 @@ func applyComments(ctx context.Context, b *batch, changes []change) (int64, erro
 		rows = append(rows, row)
 		b.meet(target{toComment, ch.did, ch.rkey}, old.id)
 		is, was := int64(b2i(ch.value != nil)), int64(b2i(!old.deleted))
-		b.person(b.accounts[ch.did], func(t *accountTally) { t.comments += is - was })
+		b.person(ch.account, func(t *accountTally) { t.comments += is - was })
 		b.post(old.root).comments -= was
 		b.post(root).comments += is
 		b.comment(old.parent, func(t *commentTally) { t.replies -= was })
@@ -116,7 +116,7 @@ func applyComments(ctx context.Context, b *batch, changes []change) (int64, erro
 func (b *batch) loadComments(ctx context.Context, changes []change) (map[int]commentRow, error) {
 	keys := make([][]any, len(changes))
 	for i, ch := range changes {
-		keys[i] = []any{int64(i), b.accounts[ch.did], tidNumber(ch.rkey)}
+		keys[i] = []any{int64(i), ch.account, tidNumber(ch.rkey)}
 	}
 	have := make(map[int]commentRow, len(changes))
 	err := b.probe(ctx, "n, author_id, tid", []string{"BIGINT", "BIGINT", "BIGINT"}, keys, `
@@ -139,7 +139,7 @@ func (b *batch) commentRow(old commentRow, ch change) (row []any, root, parent i
 	if old.rev == 0 {
 		indexed = b.now
 	}
-	row = []any{old.id, b.accounts[ch.did], tidNumber(ch.rkey), ch.rev, ch.value == nil, indexed, nil, nil, nil, nil, nil, nil, nil}
+	row = []any{old.id, ch.account, tidNumber(ch.rkey), ch.rev, ch.value == nil, indexed, nil, nil, nil, nil, nil, nil, nil}
 	c, ok := ch.value.(commentValue)
 	if !ok {
 		return row, 0, 0

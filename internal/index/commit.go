@@ -87,10 +87,12 @@ func (c Commit) Empty() bool { return len(c.changes) == 0 }
 
 // change is the state of one record after a revision.
 type change struct {
-	kind kind
+	kind *kind
 	did  syntax.DID
-	rkey syntax.RecordKey
-	rev  int64
+	// account is the row of did, which only applying knows.
+	account int64
+	rkey    syntax.RecordKey
+	rev     int64
 	// edited tells that the record existed before the revision.
 	edited bool
 	cid    syntax.CID
@@ -196,7 +198,7 @@ func (x *Index) change(did syntax.DID, f folded, drops *dropList) (c change, ok 
 }
 
 // read validates a record and extracts what is stored of it.
-func (x *Index) read(k kind, did syntax.DID, op Op) (value, Reason, error) {
+func (x *Index) read(k *kind, did syntax.DID, op Op) (value, Reason, error) {
 	if op.Malformed != "" {
 		return nil, op.Malformed, nil
 	}

@@ -100,17 +100,25 @@ func kinds() []kind {
 	}
 }
 
-// byCollection is kinds for looking up.
-var byCollection = func() map[syntax.NSID]kind {
-	m := map[syntax.NSID]kind{}
-	for _, k := range kinds() {
-		m[k.nsid] = k
-	}
-	return m
-}()
+// allKinds is kinds, made once, and byCollection the same for looking up.
+var (
+	allKinds = func() (all []*kind) {
+		for _, k := range kinds() {
+			all = append(all, &k)
+		}
+		return all
+	}()
+	byCollection = func() map[syntax.NSID]*kind {
+		m := map[syntax.NSID]*kind{}
+		for _, k := range allKinds {
+			m[k.nsid] = k
+		}
+		return m
+	}()
+)
 
 // kindOf finds the record type of a collection.
-func kindOf(collection syntax.NSID) (kind, bool) {
+func kindOf(collection syntax.NSID) (*kind, bool) {
 	k, ok := byCollection[collection]
 	return k, ok
 }

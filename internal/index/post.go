@@ -102,7 +102,7 @@ func applyPosts(ctx context.Context, b *batch, changes []change) (int64, error) 
 		}
 		rows = append(rows, b.postRow(old, ch))
 		b.meet(target{toPost, ch.did, ch.rkey}, old.id)
-		author := b.accounts[ch.did]
+		author := ch.account
 		b.person(author, func(t *accountTally) { t.posts += int64(b2i(ch.value != nil) - b2i(!old.deleted)) })
 		b.touched[old.id] = true
 		b.moved[legacyKey{old.community, ch.rkey}] = true
@@ -120,7 +120,7 @@ func applyPosts(ctx context.Context, b *batch, changes []change) (int64, error) 
 func (b *batch) loadPosts(ctx context.Context, changes []change) (map[int]postRow, error) {
 	keys := make([][]any, len(changes))
 	for i, ch := range changes {
-		keys[i] = []any{int64(i), b.accounts[ch.did], ch.rkey}
+		keys[i] = []any{int64(i), ch.account, ch.rkey}
 	}
 	have := make(map[int]postRow, len(changes))
 	err := b.probe(ctx, "n, author_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, keys, `
@@ -143,7 +143,7 @@ func (b *batch) postRow(old postRow, ch change) []any {
 	if old.rev == 0 {
 		indexed = b.now
 	}
-	row := []any{old.id, b.accounts[ch.did], ch.rkey, ch.rev, ch.value == nil, indexed, int64(Pending), nil, nil, nil, nil, nil}
+	row := []any{old.id, ch.account, ch.rkey, ch.rev, ch.value == nil, indexed, int64(Pending), nil, nil, nil, nil, nil}
 	if p, ok := ch.value.(postValue); ok {
 		row[7], row[8], row[11] = b.accounts[p.community], ch.cid, p.record
 		row[9], row[10] = clampCreated(p.createdAt, ch.rkey, indexed), ch.editedAt()

@@ -203,7 +203,24 @@ func (b *batch) scanItems(list []target) func(store.Row) error {
 }
 
 // tidNumber is a key that is a TID as the integer that orders the same.
-func tidNumber(k syntax.RecordKey) int64 { return int64(syntax.TID(k).Integer()) }
+// It is 0 for any other key.
+func tidNumber(k syntax.RecordKey) int64 {
+	if len(k) != 13 {
+		return 0
+	}
+	var n int64
+	for i := range len(k) {
+		switch c := k[i]; {
+		case c >= '2' && c <= '7':
+			n = n<<5 | int64(c-'2')
+		case c >= 'a' && c <= 'z':
+			n = n<<5 | int64(c-'a'+6)
+		default:
+			return 0
+		}
+	}
+	return n
+}
 
 func tidText(n int64) syntax.RecordKey {
 	return syntax.RecordKey(syntax.NewTIDFromInteger(uint64(n)))

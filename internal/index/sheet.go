@@ -44,7 +44,7 @@ func (d document) refs() []syntax.DID {
 
 // The columns that sheets have in common.
 func byAccount(name string) column {
-	return column{name, "BIGINT", func(b *batch, ch change) any { return b.accounts[ch.did] }}
+	return column{name, "BIGINT", func(b *batch, ch change) any { return ch.account }}
 }
 
 func byTID() column {
