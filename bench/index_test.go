@@ -19,15 +19,15 @@ import (
 
 const (
 	indexCommunities = 2_000
-	indexBatch       = 2_000
+	indexBatch       = 5_000
+	rawRows          = 500
 	indexLanes       = 2
 )
 
 // BenchmarkIndex is the way of events from decoded commits to committed rows
 // with their counters: a mix of mostly votes on an index that holds posts,
 // communities and accounts. The baseline inserts rows of 450 bytes with a
-// unique URI, in batches of the same size, in the same run. One iteration is
-// one event.
+// unique URI, 500 per transaction, in the same run. One iteration is one event.
 func BenchmarkIndex(b *testing.B) {
 	for _, engine := range []store.Engine{store.SQLite, store.Postgres} {
 		b.Run(string(engine), func(b *testing.B) {
@@ -190,8 +190,8 @@ func rawInserts(b *testing.B, db *store.DB) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	used := startCPU()
-	for left := b.N; left > 0; left -= indexBatch {
-		if err := rawBatch(ctx, db, random, min(left, indexBatch)); err != nil {
+	for left := b.N; left > 0; left -= rawRows {
+		if err := rawBatch(ctx, db, random, min(left, rawRows)); err != nil {
 			b.Fatal(err)
 		}
 	}
