@@ -107,7 +107,7 @@ func (s *Server) communityShow(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) newCommunityPage(r *http.Request, v visitor, c index.Community) (communityPage, error) {
-	item, err := s.newCommunityItem(c)
+	item, err := s.newCommunityItem(r.Context(), c)
 	if err != nil {
 		return communityPage{}, err
 	}
@@ -142,7 +142,7 @@ func (s *Server) standing(ctx context.Context, viewer, did syntax.DID, data *com
 	return err
 }
 
-func (s *Server) newCommunityItem(c index.Community) (communityItem, error) {
+func (s *Server) newCommunityItem(ctx context.Context, c index.Community) (communityItem, error) {
 	record, err := readCommunity(c)
 	if err != nil {
 		return communityItem{}, err
@@ -158,11 +158,25 @@ func (s *Server) newCommunityItem(c index.Community) (communityItem, error) {
 	if record.Banner != nil {
 		item.Banner = imageURL("banner", c.DID, record.Banner.Ref.Link)
 	}
-	if record.CreatedBy != "" {
-		founder := authorOf(index.Person{Account: index.Account{DID: record.CreatedBy}})
-		item.Founder = &founder
+	item.Founder, err = s.founder(ctx, record.CreatedBy)
+	return item, err
+}
+
+// founder is who made a community, if it says so.
+func (s *Server) founder(ctx context.Context, did syntax.DID) (*party, error) {
+	if did == "" {
+		return nil, nil //nolint:nilnil // a pointer for the template: nobody is named
 	}
-	return item, nil
+	known, err := s.cfg.Index.Accounts(ctx, []syntax.DID{did})
+	if err != nil {
+		return nil, err
+	}
+	account, ok := known[did]
+	if !ok {
+		account = index.Account{DID: did}
+	}
+	who := authorOf(index.Person{Account: account})
+	return &who, nil
 }
 
 // displayHandle is !name@host, where the host answers for it, else the handle.

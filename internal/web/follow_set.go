@@ -27,20 +27,34 @@ type Communities interface {
 	May(ctx context.Context, person, did syntax.DID, duty community.Duty) (bool, error)
 }
 
-// levelWords says what each level of a subscription does. The script has the
-// same words; docs/feeds.md explains them.
+// levelWords says what each level of a subscription does; package feed does it.
 var levelWords = [...]string{
-	1: "Only the best of it: about one post in twenty.",
-	2: "What stands out: about one post in five.",
-	3: "A fair share, ranked like everything else.",
-	4: "More of it, ranked a little higher.",
-	5: "Everything, ranked highest.",
+	1: "Only the best: the top tenth of the last 30 days there, lower on your page.",
+	2: "What stands out: the top three in ten of the last 30 days there, a little lower on your page.",
+	3: "Everything that was not voted down, in its own place.",
+	4: "Everything that was not voted down, a little higher on your page.",
+	5: "Everything, even what was voted down, higher on your page.",
 }
 
 // followItem is the form that subscribes to a community.
 type followItem struct {
 	Acting, DID, Back string
 	Level             int // 0: not subscribed
+}
+
+// levelItem is one of the levels, as the page explains them.
+type levelItem struct {
+	Level int
+	Words string
+}
+
+// Levels are all that can be chosen.
+func (followItem) Levels() []levelItem {
+	var out []levelItem
+	for level := 1; level < len(levelWords); level++ {
+		out = append(out, levelItem{level, levelWords[level]})
+	}
+	return out
 }
 
 // Words says what the level does.

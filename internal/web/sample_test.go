@@ -53,6 +53,8 @@ func samplePages() []samplePage {
 		{"communities", "community_list", page{Title: "Communities", Path: "/communities", Back: "/communities", Viewer: &alice, Data: communitiesPage{
 			Search: field{Name: "q", Label: "Search communities"}, Items: sampleSuggestions(), More: "/communities?cursor=x",
 			Sorts: []tab{{URL: "/communities?sort=popular", Label: "Most followed", Current: true}, {URL: "/communities?sort=new", Label: "Newest"}}}}},
+		{"member", "member_show", page{Title: "Bob", Path: "/u/bob.two.test", Back: "/u/bob.two.test", Viewer: &alice, Data: sampleMember("Posts", false)}},
+		{"member_comments", "member_show", page{Title: "Bob", Path: "/u/bob.two.test/comments", Viewer: &bob, Data: sampleMember("Comments", true)}},
 		{"communities_none", "community_list", page{Title: "Communities", Path: "/communities", Data: communitiesPage{Search: field{Name: "q", Label: "Search communities"}, Query: "reef"}}},
 		{"profile_edit", "profile_edit", page{Title: "Your profile", Path: "/account/profile", Viewer: &alice, Data: newProfilePage(alice.DID, "Alice", "I fish.")}},
 		{"community_new", "community_edit", page{Title: "Create a community", Path: "/communities", Viewer: &alice, Data: sampleCommunityForm()}},
@@ -250,6 +252,21 @@ func sampleDelegation() delegationPage {
 		},
 		Password: passwordForm{Given: true, Wrong: "Your server does not take this app password. Make a new one there, and copy it whole."},
 	}
+}
+
+func sampleMember(showing string, mine bool) memberPage {
+	p := memberPage{
+		Member:  memberItem{party: sampleParty(bob, "/u/"), Counts: "3 posts, 1 comment", Text: richText("I repair nets.", nil)},
+		Showing: showing, Mine: mine, Tabs: []tab{{URL: "/u/bob.two.test", Label: "Posts", Current: !mine}, {URL: "/u/bob.two.test/comments", Label: "Comments", Current: mine}},
+		Block: blockItem{Acting: alice.DID, DID: bob.DID, Back: "/u/bob.two.test", Kind: "member"},
+	}
+	if !mine {
+		p.List = listItem{Posts: samplePosts(alice.DID)[:2], More: "/u/bob.two.test?cursor=x"}
+		return p
+	}
+	p.More = "/u/bob.two.test/comments?cursor=x"
+	p.Comments = []commentLine{{URL: "/p/x/y/c/z/k", PostURL: "/p/x/y", When: sampleMoment(time.Hour), Text: richText("Come at low tide.", nil), ScoreWords: "2 points"}}
+	return p
 }
 
 func sampleCommunityForm() communityForm {

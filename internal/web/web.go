@@ -122,6 +122,8 @@ func (s *Server) readingRoutes() map[string]httpserver.HandlerFunc {
 		"GET /all":                             s.allShow,
 		"GET /communities":                     s.communityList,
 		"GET /c/{community}":                   s.communityShow,
+		"GET /u/{member}":                      s.memberPosts,
+		"GET /u/{member}/comments":             s.memberComments,
 		"GET /p/{did}/{rkey}":                  s.postShow,
 		"GET /p/{did}/{rkey}/c/{author}/{key}": s.commentShow,
 		"GET /img/{preset}/plain/{did}/{cid}":  s.imageShow,

@@ -2,14 +2,6 @@
 // too: each part takes over a form or a link that the server answers anyway.
 "use strict";
 (() => {
-  const levels = {
-    1: "Only the best of it: about one post in twenty.",
-    2: "What stands out: about one post in five.",
-    3: "A fair share, ranked like everything else.",
-    4: "More of it, ranked a little higher.",
-    5: "Everything, ranked highest.",
-  };
-
   // send posts a form in the background; null means that the page has to do it.
   const send = async (form, button) => {
     const body = new URLSearchParams(new FormData(form, button));
@@ -73,7 +65,9 @@
 
   document.addEventListener("input", (event) => {
     const form = event.target.closest("[data-level]");
-    if (form && event.target.type === "range") form.querySelector("[data-words]").textContent = levels[event.target.value];
+    if (form && event.target.type === "range") {
+      form.querySelector("[data-words]").textContent = form.querySelector(`option[value="${event.target.value}"]`).dataset.says;
+    }
     const writing = event.target.closest("[data-preview]");
     if (writing) preview(writing);
   });
