@@ -262,3 +262,59 @@ func (l *library) whileIndexing(b *testing.B) {
 	stop()
 	b.ReportMetric(float64(<-done)/b.Elapsed().Seconds(), "events/s")
 }
+
+// BenchmarkThread is the first page of a thread of 5,000 comments, with what
+// stands below each of its first fifty.
+func BenchmarkThread(b *testing.B) {
+	const comments = 5000
+	for _, engine := range []store.Engine{store.SQLite, store.Postgres} {
+		b.Run(string(engine), func(b *testing.B) {
+			l := &library{db: storetest.New(b, engine), random: rand.New(rand.NewPCG(1, 2))}
+			var err error
+			if l.index, err = index.New(index.Config{DB: l.db}); err != nil {
+				b.Fatal(err)
+			}
+			load := &indexLoad{random: l.random, start: time.Now().Add(-2 * time.Hour), posts: 1, accounts: 1000}
+			load.fill(b, l.db, l.index)
+			root := load.strong(load.post(0))
+			parents := []map[string]any{root}
+			for len(parents) < comments {
+				var batch []indexEvent
+				for range 500 {
+					load.serial++
+					who, key := load.did(load.serial%load.accounts), load.key(load.posts+load.serial)
+					parent := root
+					if l.random.IntN(10) > 0 {
+						parent = parents[l.random.IntN(len(parents))]
+					}
+					batch = append(batch, load.create(who, index.CommentCollection, key, map[string]any{
+						"content": strings.Repeat("words ", 30), "reply": map[string]any{"root": root, "parent": parent}}))
+					parents = append(parents, load.strong(syntax.ATURI("at://"+string(who)+"/"+string(index.CommentCollection)+"/"+string(key))))
+				}
+				applyEvents(b, l.db, l.index, batch)
+			}
+			l.settle(b)
+			l.threads(b, load.post(0))
+		})
+	}
+}
+
+func (l *library) threads(b *testing.B, root syntax.ATURI) {
+	b.Helper()
+	cursors, err := index.NewCursors(make([]byte, 32))
+	if err != nil {
+		b.Fatal(err)
+	}
+	feeds, err := feed.New(feed.Config{Index: l.index, Cursors: cursors, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		if _, err := feeds.Thread(b.Context(), feed.ThreadQuery{Post: root, Sort: feed.Hot, Limit: 50, Depth: 10}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1000, "ms/page")
+}

@@ -6,11 +6,13 @@ import (
 )
 
 const (
-	// pagesMost bounds the pages that are kept.
-	pagesMost = 512
+	// pagesMost bounds the pages that are kept, in bytes of records.
+	pagesMost = 32 << 20
+	// pageCost is about what a page takes besides its records.
+	pageCost = 8 << 10
 	// pageLife is how long a page may be served though nothing in the index has
-	// changed: bans end and timeframes move by the clock alone.
-	pageLife = time.Second
+	// changed: bans end by the clock alone, and timeframes move.
+	pageLife = 2 * time.Second
 )
 
 // pageCache keeps first pages of visitors, who all see the same, for as long as
@@ -18,6 +20,7 @@ const (
 type pageCache struct {
 	mu    sync.Mutex
 	seq   int64
+	size  int
 	pages map[Query]cached
 }
 
@@ -42,13 +45,17 @@ func (c *pageCache) put(q Query, seq int64, now time.Time, page Page) {
 	if !q.shared() {
 		return
 	}
+	size := pageCost
+	for _, p := range page.Posts {
+		size += len(p.Record)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if seq < c.seq {
 		return
 	}
-	if seq > c.seq || len(c.pages) >= pagesMost || c.pages == nil {
-		c.seq, c.pages = seq, map[Query]cached{}
+	if c.size += size; seq > c.seq || c.size > pagesMost || c.pages == nil {
+		c.seq, c.size, c.pages = seq, size, map[Query]cached{}
 	}
 	c.pages[q] = cached{page, now}
 }

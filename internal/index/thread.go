@@ -164,9 +164,10 @@ func (x *Index) branches(ctx context.Context, q ThreadQuery) ([]branch, error) {
 		args = append(args, q.After.Key, q.After.Post)
 		first += fmt.Sprintf(` AND (x.%s, x.comment_id) < (CAST($%d AS BIGINT), CAST($%d AS BIGINT))`, column, len(args)-1, len(args))
 	}
-	// The engines differ in how a subquery may depend on the row before it.
+	// The engines differ in how a subquery may depend on the row before it, and in
+	// where a limit ends the search.
 	below := `FROM tree t CROSS JOIN comment_rank r WHERE t.depth < $5 AND r.comment_id IN (
-	    SELECT x.comment_id FROM comment_rank x WHERE x.under_id = t.id AND x.root_id = $2` + order + `$4)`
+	    SELECT x.comment_id FROM comment_rank x WHERE x.under_id = t.id AND x.root_id = $2` + order + `$4) LIMIT $6`
 	if x.db.Engine() == store.Postgres {
 		below = `FROM tree t CROSS JOIN LATERAL (SELECT * FROM comment_rank x WHERE x.under_id = t.id AND x.root_id = $2` +
 			order + `$4) r WHERE t.depth < $5`
