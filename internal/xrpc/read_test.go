@@ -3,7 +3,9 @@ package xrpc
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/json"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -403,4 +405,118 @@ func (o only) Resolve(ref string) (*lexicon.Schema, error) {
 func cidOf(t *testing.T, record map[string]any) string {
 	t.Helper()
 	return must(agent.RecordCID(record))(t).String()
+}
+
+// TestDocumentationNamesEveryMethod holds that docs/api.md is complete.
+func TestDocumentationNamesEveryMethod(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range newAPI(t).all() {
+		if !strings.Contains(string(text), "`"+string(m.nsid)+"`") {
+			t.Errorf("docs/api.md does not name %s", m.nsid)
+		}
+	}
+}
+
+// TestReadBadInput holds the errors of queries.
+func TestReadBadInput(t *testing.T) {
+	t.Parallel()
+	l := newLibrary(t)
+	cursor := func(path string) string {
+		var page struct{ Cursor string }
+		got := l.do(call{verb: "GET", path: Prefix + path, cookie: l.cookie})
+		if err := json.Unmarshal([]byte(got.body), &page); err != nil || page.Cursor == "" {
+			t.Fatalf("%s: %d %s", path, got.status, got.body)
+		}
+		return url.QueryEscape(page.Cursor)
+	}
+	l.saidNow(alice, index.PostCollection, 20, map[string]any{"community": string(commons), "title": "more"})
+	feeds := cursor("social.coves.feed.getDiscover?limit=1")
+	nobody, post := "did:plc:nobodyaaaaaaaaaaaaaaaaaa", url.QueryEscape(string(l.post))
+	tests := []struct {
+		path, cookie string
+		status       int
+		name         string
+	}{
+		{"social.coves.feed.getTimeline", "", 401, "AuthRequired"},
+		{"social.coves.feed.getTimeline?sort=best", l.cookie, 400, "InvalidRequest"},
+		{"social.coves.feed.getAll?timeframe=decade", "", 400, "InvalidRequest"},
+		{"social.coves.feed.getAll?limit=51", "", 400, "InvalidRequest"},
+		{"social.coves.feed.getAll?limit=0", "", 400, "InvalidRequest"},
+		{"social.coves.feed.getAll?cursor=" + feeds, l.cookie, 400, "InvalidCursor"},
+		{"social.coves.feed.getDiscover?cursor=" + feeds, "", 400, "InvalidCursor"},
+		{"social.coves.feed.getDiscover?sort=top&cursor=" + feeds, l.cookie, 400, "InvalidCursor"},
+		{"social.coves.communityFeed.getCommunity", "", 400, "InvalidRequest"},
+		{"social.coves.communityFeed.getCommunity?community=nowhere.example.com", "", 404, "CommunityNotFound"},
+		{"social.coves.communityFeed.getCommunity?community=" + nobody, "", 404, "CommunityNotFound"},
+		{"social.coves.communityFeed.getCommunity?community=https://example.com", "", 400, "InvalidRequest"},
+		{"social.coves.community.get?community=" + nobody, "", 404, "CommunityNotFound"},
+		{"social.coves.community.get?community=" + string(alice), "", 404, "CommunityNotFound"},
+		{"social.coves.community.list?sort=best", "", 400, "InvalidRequest"},
+		{"social.coves.community.list?visibility=unlisted", "", 400, "InvalidRequest"},
+		{"social.coves.community.list?visibility=secret", "", 400, "InvalidRequest"},
+		{"social.coves.community.list?subscribed=true", "", 401, "AuthRequired"},
+		{"social.coves.community.list?subscribed=maybe", l.cookie, 400, "InvalidRequest"},
+		{"social.coves.community.list?cursor=" + feeds, l.cookie, 400, "InvalidCursor"},
+		{"social.coves.community.search", "", 400, "InvalidRequest"},
+		{"social.coves.community.search?q=+", "", 400, "InvalidRequest"},
+		{"social.coves.community.search?q=" + strings.Repeat("x", 300), "", 400, "InvalidRequest"},
+		{"social.coves.actor.getProfile", "", 400, "InvalidRequest"},
+		{"social.coves.actor.getProfile?actor=" + nobody, "", 404, "ProfileNotFound"},
+		{"social.coves.actor.getProfile?actor=nobody.example.com", "", 404, "ProfileNotFound"},
+		{"social.coves.actor.getPosts?actor=" + nobody, "", 404, "ProfileNotFound"},
+		{"social.coves.actor.getPosts?limit=101&actor=" + string(alice), "", 400, "InvalidRequest"},
+		{"social.coves.actor.getComments?actor=" + string(bob) + "&cursor=" + feeds, l.cookie, 400, "InvalidCursor"},
+		{"social.coves.actor.getPosts?actor=" + string(alice) + "&community=nowhere.example.com", "", 404, "CommunityNotFound"},
+		{"social.coves.community.post.get", "", 400, "InvalidRequest"},
+		{"social.coves.community.post.get?uris=nonsense", "", 400, "InvalidRequest"},
+		{"social.coves.community.post.get?uris=" + strings.Repeat(post+"&uris=", 26) + post, "", 400, "InvalidRequest"},
+		{"social.coves.community.comment.getComments", "", 400, "InvalidRequest"},
+		{"social.coves.community.comment.getComments?post=at://" + nobody + "/social.coves.community.postv2/3mfyljlt3e223", "", 404, "RootNotFound"},
+		{"social.coves.community.comment.getComments?parentRkey=3mfyljlt3e223&post=" + post, "", 404, "ParentNotFound"},
+		{"social.coves.community.comment.getComments?depth=101&post=" + post, "", 400, "InvalidRequest"},
+		{"social.coves.community.comment.getComments?depth=-1&post=" + post, "", 400, "InvalidRequest"},
+		{"social.coves.community.comment.getComments?cursor=x&post=" + post, "", 400, "InvalidCursor"},
+	}
+	for _, tt := range tests {
+		if got := l.do(call{verb: "GET", path: Prefix + tt.path, cookie: tt.cookie}); got.status != tt.status || got.Error != tt.name {
+			t.Errorf("%s: %d %s, want %d %s", tt.path, got.status, got.Error, tt.status, tt.name)
+		}
+	}
+}
+
+// TestReadingDetails holds what the shapes of answers cannot: how the caller
+// stands to things, quotes, the older form of URIs, and caching.
+func TestReadingDetails(t *testing.T) {
+	t.Parallel()
+	l := newLibrary(t)
+	l.apply(carol, index.VoteCollection, tidOf(11), map[string]any{"subject": l.postRef, "direction": "up", "createdAt": "2026-01-02T03:04:05Z"})
+	get := func(path, cookie string) answer { return l.do(call{verb: "GET", path: Prefix + path, cookie: cookie}) }
+	legacy := "at://" + string(commons) + "/social.coves.community.post/" + string(l.post.RecordKey())
+	mine := get("social.coves.community.post.get?uris="+url.QueryEscape(legacy), l.cookie)
+	for _, want := range []string{`"vote":"up","voteUri":"at://` + string(carol), `"saved":false`, `"subscribed":true`, `"uri":"` + string(l.post) + `"`, `"score":1`} {
+		if !strings.Contains(mine.body, want) {
+			t.Errorf("carol's view lacks %s: %s", want, mine.body)
+		}
+	}
+	if quote := get("social.coves.community.post.get?uris="+url.QueryEscape(l.quote), "").body; !strings.Contains(quote, `"$type":"social.coves.embed.post#view"`) ||
+		!strings.Contains(quote, `"resolved":{"uri":"`+string(l.post)) || strings.Contains(quote, `"viewer"`) {
+		t.Errorf("the quote: %s", quote)
+	}
+	community := get("social.coves.community.get?community="+string(commons), l.cookie).body
+	if !strings.Contains(community, `"viewer":{"subscribed":true,"member":true,"contentVisibility":3}`) || !strings.Contains(community, `"subscriberCount":1`) {
+		t.Errorf("the community: %s", community)
+	}
+	path := "social.coves.feed.getDiscover"
+	first := get(path, "")
+	again := l.do(call{verb: "GET", path: Prefix + path, headers: []string{"If-None-Match", first.header.Get("ETag")}})
+	if first.header.Get("Cache-Control") != "public, max-age=2" || again.status != 304 || again.body != "" {
+		t.Errorf("for visitors: %v; again: %d %s", first.header, again.status, again.body)
+	}
+	if got := get(path, l.cookie).header.Get("Cache-Control"); got != "no-store" {
+		t.Errorf("for members: Cache-Control %q", got)
+	}
 }
