@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,7 +27,42 @@ func (i *instance) program() *program {
 	transport := &http.Transport{Protocols: new(http.Protocols)}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	i.t.Cleanup(transport.CloseIdleConnections)
-	return &program{i.t, i, authv1connect.NewAuthServiceClient(&http.Client{Transport: transport}, "http://"+i.addr, connect.WithGRPC())}
+	client := &http.Client{Transport: recorded{transport, i.seen}}
+	plain := connect.WithAcceptCompression("gzip", nil, nil) // what is recorded must be readable
+	return &program{i.t, i, authv1connect.NewAuthServiceClient(client, "http://"+i.addr, connect.WithGRPC(), plain)}
+}
+
+// recorded keeps what is answered, for the search for secrets (S24), but for the
+// one answer whose secret is the app's own.
+type recorded struct {
+	http.RoundTripper
+	seen *recorder
+}
+
+func (r recorded) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.RoundTripper.RoundTrip(req)
+	if err == nil && req.URL.Path != authv1connect.AuthServiceInitiateLoginProcedure {
+		resp.Body = &recordedBody{ReadCloser: resp.Body, what: "answer to " + req.URL.Path, seen: r.seen}
+	}
+	return resp, err
+}
+
+type recordedBody struct {
+	io.ReadCloser
+	what string
+	seen *recorder
+	text []byte
+}
+
+func (b *recordedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.text = append(b.text, p[:n]...)
+	return n, err
+}
+
+func (b *recordedBody) Close() error {
+	b.seen.text(b.what, string(b.text))
+	return b.ReadCloser.Close()
 }
 
 // begin asks for a sign-in. Its secret must not turn up anywhere else.
