@@ -238,6 +238,7 @@ func (d *Daemon) serving(ctx context.Context, i *instance) (http.Handler, string
 	}
 	i.onAccount(followAccounts(m.sessions))
 	i.onAccount(forgetIdentity(i.directory))
+	i.onAccount(forgetPassword(c.passwords))
 	i.onAccount(lookAtHosted(i.accounts))
 	if err := d.tell(i, c); err != nil {
 		return nil, "", err

@@ -1,10 +1,15 @@
 package daemon
 
 import (
+	"context"
+
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/ingest"
 	"github.com/atoll-social/atoll/internal/login"
+	"github.com/atoll-social/atoll/internal/session"
 )
 
 // agents is how members are acted for (A3).
@@ -26,4 +31,15 @@ func (d *Daemon) agents(i *instance, m *members) (*agent.Agent, *agent.Passwords
 	}
 	agents, err := agent.New(cfg)
 	return agents, passwords, err
+}
+
+// forgetPassword removes what the owner of an account has given once the account
+// is deleted at its server.
+func forgetPassword(passwords *agent.Passwords) ingest.Subscriber {
+	return func(ctx context.Context, a index.AccountChange) error {
+		if a.Active || a.Status != string(session.ReasonDeleted) {
+			return nil
+		}
+		return passwords.Remove(ctx, a.DID)
+	}
 }

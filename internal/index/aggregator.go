@@ -58,12 +58,13 @@ func (x *Index) Service(ctx context.Context, did syntax.DID) (s Service, ok bool
 }
 
 // Authorized reports whether a community lets a service post: whether the
-// record with the greatest key says so.
+// record with the greatest key says so. Of accounts that are not active it is
+// false.
 func (x *Index) Authorized(ctx context.Context, community, service syntax.DID) (bool, error) {
 	var enabled bool
 	_, err := found(x.db.Read().QueryRowContext(ctx, `
 		SELECT z.enabled FROM aggregator_authorization z JOIN account c ON c.id = z.community_id
-		JOIN account s ON s.id = z.aggregator_id WHERE c.did = $1 AND s.did = $2
+		JOIN account s ON s.id = z.aggregator_id WHERE c.did = $1 AND s.did = $2 AND c.active AND s.active
 		ORDER BY z.rkey DESC LIMIT 1`, community, service).Scan(&enabled))
 	return enabled, err
 }

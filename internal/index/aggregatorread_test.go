@@ -2,6 +2,7 @@ package index
 
 import (
 	"testing"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/go-cmp/cmp"
@@ -72,6 +73,30 @@ func TestAuthorizations(t *testing.T) {
 		}
 		if stats, err := x.ServiceStats(t.Context(), "did:plc:nobody"); err != nil || stats != (ServiceStats{}) {
 			t.Errorf("stats of nobody %+v, %v", stats, err)
+		}
+	})
+}
+
+// TestInactiveServices holds S40: nobody posts for, or in, an account that is not
+// active.
+func TestInactiveServices(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		x := newIndex(t, db)
+		news := syntax.DID("did:plc:news")
+		apply(t, x, prepare(t, x, commons, 1, put(AuthorizationCollection, "a", map[string]any{"aggregatorDid": string(news),
+			"communityDid": string(commons), "enabled": true, "createdBy": string(alice)})))
+		for _, did := range []syntax.DID{news, commons} {
+			for _, active := range []bool{false, true} {
+				status := Status{Active: active, At: noon}
+				if !active {
+					status = Status{Reason: "deactivated", At: noon.Add(-time.Minute)}
+				}
+				applyAccounts(t, x, AccountEvent{DID: did, Status: &status})
+				if ok, err := x.Authorized(t.Context(), commons, news); ok != active || err != nil {
+					t.Errorf("%s active %v: %v, %v", did, active, ok, err)
+				}
+			}
 		}
 	})
 }

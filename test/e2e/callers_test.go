@@ -64,13 +64,9 @@ func TestCallingThroughTheServer(t *testing.T) {
 	}
 }
 
-// TestAppPasswords: given on the account page, proven at the member's server, used
-// where the setting says so, and found wanting when it is taken back there.
-func TestAppPasswords(t *testing.T) {
-	t.Parallel()
-	inst := start(t, shape{confidential: true, env: map[string]string{"ATOLL_DELEGATION_WRITES": "app-password"}})
-	commons := community(t, inst.network)
-	member := inst.network.NewAccount(t, 1)
+// appPassword makes one at the member's server.
+func appPassword(t *testing.T, inst *instance, member network.Account) (*network.Session, string) {
+	t.Helper()
 	server, err := inst.network.SignInWithPassword(t.Context(), member)
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +75,29 @@ func TestAppPasswords(t *testing.T) {
 	if err := server.Call(t.Context(), "com.atproto.server.createAppPassword", map[string]string{"name": "atoll"}, &made); err != nil {
 		t.Fatal(err)
 	}
-	inst.known["app password"] = made.Password
+	inst.known["app password of "+member.DID] = made.Password
+	return server, made.Password
+}
+
+// passwords counts the app passwords that the instance keeps of an account.
+func (i *instance) passwords(did string) (n int) {
+	i.t.Helper()
+	db := i.database()
+	defer db.Close()
+	if err := db.Read().QueryRowContext(i.t.Context(), `SELECT count(*) FROM app_password WHERE did = $1`, did).Scan(&n); err != nil {
+		i.t.Fatal(err)
+	}
+	return n
+}
+
+// TestAppPasswords: given on the account page, proven at the member's server, used
+// where the setting says so, and found wanting when it is taken back there.
+func TestAppPasswords(t *testing.T) {
+	t.Parallel()
+	inst := start(t, shape{confidential: true, env: map[string]string{"ATOLL_DELEGATION_WRITES": "app-password"}})
+	commons := community(t, inst.network)
+	member := inst.network.NewAccount(t, 1)
+	server, made := appPassword(t, inst, member)
 	b := inst.browser()
 	b.signIn(member)
 	give := func(password string) answer {
@@ -90,7 +108,7 @@ func TestAppPasswords(t *testing.T) {
 	if a := give(member.Password); a.status != http.StatusBadRequest || !strings.Contains(a.body, "password of your account itself") {
 		t.Errorf("the account's own password: %d", a.status)
 	}
-	if a := give(made.Password); a.status != http.StatusSeeOther {
+	if a := give(made); a.status != http.StatusSeeOther {
 		t.Fatalf("giving: %d %s", a.status, a.body)
 	}
 	if err := inst.learnSecrets(); err != nil {

@@ -179,8 +179,15 @@ func TestInactiveMembers(t *testing.T) {
 	t.Run("deleted", func(t *testing.T) {
 		t.Parallel()
 		i := newInactivity(t, inst, commons)
+		_, password := appPassword(t, inst, i.member)
+		form := formOf(t, i.b.get("/account/delegation"), "/account/delegation/password", nil)
+		form.Set("password", password)
+		if a := i.b.post("/account/delegation/password", form); a.status != http.StatusSeeOther || inst.passwords(i.member.DID) != 1 {
+			t.Errorf("giving an app password: %d %s", a.status, a.body)
+		}
 		i.admin("com.atproto.admin.deleteAccount", map[string]any{"did": i.member.DID})
 		i.says("Your account was deleted at its server.", true)
+		eventually(t, followed, "the app password being forgotten", func() bool { return inst.passwords(i.member.DID) == 0 })
 		if a := i.b.get("/api/me"); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "SignInAgain") {
 			t.Errorf("/api/me of a deleted account: %d %s", a.status, a.body)
 		}
