@@ -130,7 +130,8 @@ const statusActive = "active"
 type Hosted struct {
 	DID    syntax.DID
 	Handle syntax.Handle
-	// URI, CID and Rev are those of the community's profile.
+	// URI, CID and Rev are those of the community's profile as it was made. Rev is
+	// empty where a crash has lost it; the stream brings it.
 	URI syntax.ATURI
 	CID syntax.CID
 	Rev syntax.TID

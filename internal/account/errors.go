@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -25,6 +26,7 @@ const (
 	Unverified  Reason = "unverified"  // the network does not see the account as it should
 	NeedsRepair Reason = "repair"      // the credentials do not work any more
 	Inactive    Reason = "inactive"    // the account is not active at its PDS
+	Internal    Reason = "internal"    // trouble of our own, such as the database
 )
 
 // Error says why, with what a person may be shown inside. Its text keeps the
@@ -60,8 +62,19 @@ func explain(err error) *Error {
 	case errors.As(err, &refused) && refused.Status < 500:
 		return failure(Settings, fault.Unavailable, err,
 			"The server that keeps communities refused this. The operator of this site sees why, and has to mend it.")
+	case !isAway(err):
+		return &Error{Internal, fault.From(err)}
 	}
 	return failure(Unreachable, fault.Unavailable, err, "The server that keeps communities does not answer. Please try again in a few minutes.")
+}
+
+// isAway reports that the PDS gave no answer that could be used, or that somebody
+// else is at the account and we must wait.
+func isAway(err error) bool {
+	var broken *pds.Error
+	return errors.As(err, &broken) || errors.Is(err, pds.ErrUnreachable) || errors.Is(err, pds.ErrBadAnswer) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, errHeld) || errors.Is(err, errLost) || errors.Is(err, errAgain)
 }
 
 // refusedName says why the PDS does not give out a name; nil when err is about
@@ -92,7 +105,7 @@ func taken(name string, cause error) *Error {
 func isTransient(err error) bool {
 	var known *Error
 	if errors.As(err, &known) {
-		return known.Reason == Unreachable || known.Reason == Limited ||
+		return known.Reason == Unreachable || known.Reason == Limited || known.Reason == Internal ||
 			known.Reason == Unverified && errors.Is(err, identity.ErrUnavailable)
 	}
 	return true // of our own: the database, a lease

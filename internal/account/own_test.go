@@ -14,7 +14,7 @@ import (
 // half-made.
 func TestInvitesAndOutages(t *testing.T) {
 	t.Parallel()
-	n := network.Start(t, network.Config{}).Network
+	n := network.Start(t, network.Config{Plain: true}).Network // as `make run` has it
 	db := storetest.New(t, store.SQLite)
 	w := newWorld(t, n, db)
 	if err := n.RequireInvites(t.Context(), 0, true); err != nil {
