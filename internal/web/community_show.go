@@ -154,7 +154,7 @@ func (s *Server) newCommunityItem(ctx context.Context, c index.Community) (commu
 		Warnings: strings.Join(record.ContentWarnings, ", "),
 		Since:    momentOf(c.CreatedAt, s.now()),
 	}
-	item.Called = displayHandle(c.Account, record.Name, c.HostedBy)
+	item.Called = index.DisplayHandle(c.Account, record.Name, c.HostedBy, c.Hosted)
 	if record.Banner != nil {
 		item.Banner = imageURL("banner", c.DID, record.Banner.Ref.Link)
 	}
@@ -177,17 +177,6 @@ func (s *Server) founder(ctx context.Context, did syntax.DID) (*party, error) {
 	}
 	who := authorOf(index.Person{Account: account})
 	return &who, nil
-}
-
-// displayHandle is !name@host, where the host answers for it, else the handle.
-func displayHandle(a index.Account, name string, host syntax.DID) string {
-	if domain, ok := strings.CutPrefix(host.String(), "did:web:"); ok && name != "" {
-		return "!" + name + "@" + domain
-	}
-	if handle := shownHandle(a.Handle); handle != "" {
-		return "!" + handle
-	}
-	return a.DID.String()
 }
 
 func countsOf(subscribers, posts int64) string {

@@ -107,27 +107,13 @@ func (s *Server) communityDetails(c index.Community) communityDetails {
 	return communityDetails{
 		communityView: communityView{
 			DID: c.DID, Handle: shown(c.Handle), Name: c.Name, DisplayName: record.DisplayName,
-			DisplayHandle: displayHandle(c.Account, c.Name, c.HostedBy, c.Hosted), Avatar: s.image("avatar", c.DID, record.Avatar.Ref.Link),
+			DisplayHandle: index.DisplayHandle(c.Account, c.Name, c.HostedBy, c.Hosted), Avatar: s.image("avatar", c.DID, record.Avatar.Ref.Link),
 			Visibility: c.Visibility.String(), Subscribers: c.Subscribers, Members: c.Members, Posts: c.Posts,
 		},
 		Description: record.Description, Facets: record.Facets, Banner: s.image("banner", c.DID, record.Banner.Ref.Link),
 		CreatedBy: record.CreatedBy, HostedBy: c.HostedBy, Moderation: record.Moderation, Warnings: record.Warnings,
 		CreatedAt: datetime(c.CreatedAt),
 	}
-}
-
-// displayHandle is !name@host: the host that a community says it has, once that
-// has been verified, else what follows the name in its handle.
-func displayHandle(a index.Account, name string, host syntax.DID, verified *bool) string {
-	first, rest, _ := strings.Cut(a.Handle.String(), ".")
-	if domain, ok := strings.CutPrefix(string(host), "did:web:"); ok && verified != nil && *verified {
-		domain, _ = url.PathUnescape(domain)
-		return "!" + name + "@" + domain
-	}
-	if first == "" || rest == "" {
-		return "!" + name
-	}
-	return "!" + first + "@" + rest
 }
 
 // communitiesView is a page of communities.
@@ -216,7 +202,7 @@ func (s *Server) communities(w http.ResponseWriter, r *http.Request, who caller,
 	for _, c := range list {
 		view := communityView{
 			DID: c.DID, Handle: shown(c.Handle), Name: c.Name, DisplayName: c.DisplayName,
-			DisplayHandle: displayHandle(c.Account, c.Name, c.HostedBy, c.Hosted), Avatar: s.image("avatar", c.DID, c.Avatar),
+			DisplayHandle: index.DisplayHandle(c.Account, c.Name, c.HostedBy, c.Hosted), Avatar: s.image("avatar", c.DID, c.Avatar),
 			Visibility: c.Visibility.String(), Subscribers: c.Subscribers, Members: c.Members, Posts: c.Posts,
 		}
 		if who.account.DID != "" {
