@@ -138,7 +138,7 @@ func (h *hostChecker) round(ctx context.Context) (more bool, err error) {
 func (h *hostChecker) settle(ctx context.Context, c index.HostClaim) error {
 	answer := h.judge(ctx, c)
 	if ctx.Err() != nil {
-		return nil // it stays due
+		return ctx.Err() // it stays due
 	}
 	if err := h.in.cfg.Index.AnswerHost(ctx, c, answer); err != nil {
 		return fmt.Errorf("answer the claim of %s: %w", c.Community.DID, err)

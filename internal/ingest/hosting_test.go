@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -267,4 +268,18 @@ func TestHostingFlood(t *testing.T) {
 	if len(h.answers) > hostsKept || len(h.domains) > hostsKept {
 		t.Errorf("%d answers and %d domains in memory", len(h.answers), len(h.domains))
 	}
+}
+
+// FuzzHostDocument holds that only a document with the host's id and name
+// confirms anything.
+func FuzzHostDocument(f *testing.F) {
+	f.Add([]byte(good))
+	f.Add([]byte(`{"id":"did:web:good.example.com","alsoKnownAs":["https://good.example.com/"]}`))
+	f.Add([]byte(`{"id":7,"alsoKnownAs":{}}`))
+	f.Fuzz(func(t *testing.T, document []byte) {
+		err := confirms(bytes.NewReader(document), "did:web:good.example.com", "good.example.com")
+		if err == nil && !bytes.Contains(bytes.ToLower(document), []byte("good.example.com")) && !bytes.Contains(document, []byte(`\u`)) {
+			t.Errorf("%q confirms a host that it does not name", document)
+		}
+	})
 }

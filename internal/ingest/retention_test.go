@@ -55,7 +55,7 @@ func TestGatesArePruned(t *testing.T) {
 			want int64
 		}{{29, 0}, {31, 1}} {
 			// The records of the test are of 1 January.
-			ahead := rev(2).Time().Add(time.Duration(step.days) * 24 * time.Hour).Sub(time.Now())
+			ahead := time.Until(rev(2).Time().Add(time.Duration(step.days) * 24 * time.Hour))
 			if n, err := (tidier{later(t, db, w, ahead).Ingester}).gates(t.Context()); n != step.want || err != nil {
 				t.Errorf("after %d days %d gates were removed, %v; want %d", step.days, n, err, step.want)
 			}

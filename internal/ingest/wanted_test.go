@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -206,5 +207,32 @@ func TestWantedPostOfOfficialPDS(t *testing.T) {
 			t.Fatal(err)
 		}
 		await(t, "the accepted post", func() bool { return admitted(t, r, author.DID, rkey) == "accepted" })
+	})
+}
+
+// FuzzRecordProof holds that a proof which is not what a host gave out proves
+// nothing else: the same record, or nothing.
+func FuzzRecordProof(f *testing.F) {
+	w := newWorld()
+	var ops []recordOp
+	for n := range 20 {
+		record := postRecord(commons, "a")
+		record["createdAt"] = "2026-01-01T00:00:00Z" // the same in every process
+		ops = append(ops, recordOp{action: "create", path: postPath(key(n)), record: record})
+	}
+	w.commit(1, bob, rev(1), ops...)
+	in := &Ingester{cfg: Config{Directory: w, Now: time.Now}, decode: mustMode(), keys: newKeys(w, time.Now)}
+	there, absent := postPath(key(3)), postPath(key(99))
+	f.Add(w.proof(bob, there))
+	f.Add(w.proof(bob, absent))
+	f.Add(w.export(bob))
+	f.Fuzz(func(t *testing.T, car []byte) {
+		if _, record, err := in.proveRecord(t.Context(), bob, there, car); err == nil &&
+			(record == nil || record.cid.cid() != w.repos[bob].records[there]) {
+			t.Errorf("another record is proven: %v", record)
+		}
+		if _, record, err := in.proveRecord(t.Context(), bob, absent, car); err == nil && record != nil {
+			t.Errorf("a record that is not there is proven: %v", record)
+		}
 	})
 }
