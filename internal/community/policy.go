@@ -142,6 +142,7 @@ func (s *Service) approved(ctx context.Context, community, person syntax.DID) (b
 
 // lookAgain has the waiting posts of a person in a community decided anew.
 func (s *Service) lookAgain(ctx context.Context, tx *store.Tx, community, person syntax.DID) error {
+	//nolint:sqlclosecheck // each closes the rows
 	rows, err := tx.QueryContext(ctx, `SELECT rkey FROM community_review WHERE community = $1 AND author = $2`, community, person)
 	if err != nil {
 		return fmt.Errorf("list what waits of %s: %w", person, err)

@@ -119,11 +119,26 @@ func (s *Service) leave(ctx context.Context, actor agent.Actor, st stand) error 
 		keys = append(keys, own)
 	}
 	for _, key := range keys {
-		if err := s.cfg.Records.Delete(ctx, actor, agent.Delete{Collection: st.collection, RKey: key}); err != nil {
+		if err := s.leaveOne(ctx, actor, agent.Delete{Collection: st.collection, RKey: key}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// maxLeaves is how often a record is removed that others write again meanwhile.
+const maxLeaves = 10
+
+// leaveOne removes one record. Where nothing was to be removed, and somebody has
+// written it before the agent could look, the server seems to contradict itself:
+// then it is removed again.
+func (s *Service) leaveOne(ctx context.Context, actor agent.Actor, del agent.Delete) error {
+	for try := 1; ; try++ {
+		err := s.cfg.Records.Delete(ctx, actor, del)
+		if !errors.Is(err, pds.ErrBadAnswer) || try == maxLeaves {
+			return err
+		}
+	}
 }
 
 // standKey is the key that the record of a stand has: the greatest one that is

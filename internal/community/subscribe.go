@@ -15,8 +15,9 @@ import (
 
 // What a member may ask to see of a community: from the best of it only to all.
 const (
-	LeastVisibility, MostVisibility = 1, 5
-	defaultVisibility               = 3
+	leastVisibility   = 1
+	mostVisibility    = 5
+	defaultVisibility = 3
 )
 
 // Subscribe makes actor follow the community that text names, or changes how
@@ -54,7 +55,7 @@ func subscribing(record map[string]any, visibility *int) {
 	if !ok {
 		is = defaultVisibility
 	}
-	record["contentVisibility"] = min(max(is, LeastVisibility), MostVisibility)
+	record["contentVisibility"] = min(max(is, leastVisibility), mostVisibility)
 }
 
 // Unsubscribe removes every subscription of actor to the community that text
