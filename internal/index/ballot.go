@@ -124,20 +124,22 @@ func (x box) load(ctx context.Context, b *batch, changes []change) (map[ballotKe
 
 // write stores changes that passed the gate.
 func (x box) write(ctx context.Context, b *batch, fresh []change, have map[ballotKey]ballotRow) error {
-	rows := make([][]any, len(fresh))
+	var rows toWrite
 	pairs := make([]pair, 0, len(fresh))
 	lost := map[pair]bool{} // where a record went: memory cannot tell what counts now
 	news := map[pair]ballot{}
-	for i, ch := range fresh {
+	for _, ch := range fresh {
 		k, r := b.ballotKey(ch), x.row(b, ch)
-		rows[i] = []any{k.account, k.tid, r.rev, r.value, idOrNull(r.subject)}
+		row := []any{k.account, k.tid, r.rev, r.value, idOrNull(r.subject)}
 		if x.alias {
-			rows[i] = append(rows[i], idOrNull(r.alias))
+			row = append(row, idOrNull(r.alias))
 		}
 		if x.named {
-			rows[i] = append(rows[i], orNull(string(ch.cid)))
+			row = append(row, orNull(string(ch.cid)))
 		}
-		if old := have[k]; old.subject != 0 {
+		old, there := have[k]
+		rows.add(row, there)
+		if old.subject != 0 {
 			pairs = append(pairs, pair{old.subject, k.account})
 			lost[pair{old.subject, k.account}] = true
 		}
@@ -156,7 +158,7 @@ func (x box) write(ctx context.Context, b *batch, fresh []change, have map[ballo
 }
 
 // store writes rows.
-func (x box) store(ctx context.Context, b *batch, rows [][]any) error {
+func (x box) store(ctx context.Context, b *batch, rows toWrite) error {
 	columns, set := "account_id, tid, rev, value, subject_id", "rev = excluded.rev, value = excluded.value, subject_id = excluded.subject_id"
 	types := []string{"BIGINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT"}
 	if x.alias {
@@ -165,7 +167,7 @@ func (x box) store(ctx context.Context, b *batch, rows [][]any) error {
 	if x.named {
 		columns, set, types = columns+", cid", set+", cid = excluded.cid", append(types, "TEXT")
 	}
-	return b.upsert(ctx, x.table, columns, types, rows,
+	return b.write(ctx, x.table, columns, types, rows,
 		`ON CONFLICT (account_id, tid) DO UPDATE SET `+set)
 }
 

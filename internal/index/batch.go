@@ -105,6 +105,26 @@ func (b *batch) upsert(ctx context.Context, table, columns string, types []strin
 	return err
 }
 
+// toWrite is rows that are to be written. Those that are not there yet need no
+// ON CONFLICT, which PostgreSQL pays for with a second look at each index.
+type toWrite struct{ fresh, again [][]any }
+
+func (w *toWrite) add(row []any, there bool) {
+	if there {
+		w.again = append(w.again, row)
+		return
+	}
+	w.fresh = append(w.fresh, row)
+}
+
+// write writes rows; tail says what becomes of those that are there.
+func (b *batch) write(ctx context.Context, table, columns string, types []string, rows toWrite, tail string) error {
+	if err := b.upsert(ctx, table, columns, types, rows.fresh, ""); err != nil {
+		return err
+	}
+	return b.upsert(ctx, table, columns, types, rows.again, tail)
+}
+
 // idOrNull is the parameter for an id: NULL for none.
 func idOrNull(id int64) any {
 	if id == 0 {

@@ -81,18 +81,20 @@ func applyComments(ctx context.Context, b *batch, changes []change) (int64, erro
 	if err != nil {
 		return 0, err
 	}
-	var rows [][]any
+	var rows toWrite
+	var applied int64
 	for i, ch := range changes {
-		old := have[i]
+		old, there := have[i]
 		if ch.rev <= old.rev {
 			continue
 		}
-		if old.id == 0 {
+		if !there {
 			old.id, old.deleted = -b.ids.next(), true // see isComment
 		}
 		b.threads[old.id] = 0
 		row, root, parent := b.commentRow(old, ch)
-		rows = append(rows, row)
+		applied++
+		rows.add(row, there)
 		b.meet(target{toComment, ch.did, ch.rkey}, old.id)
 		is, was := int64(b2i(ch.value != nil)), int64(b2i(!old.deleted))
 		b.person(ch.account, func(t *accountTally) { t.comments += is - was })
@@ -101,7 +103,7 @@ func applyComments(ctx context.Context, b *batch, changes []change) (int64, erro
 		b.comment(old.parent, func(t *commentTally) { t.replies -= was })
 		b.comment(parent, func(t *commentTally) { t.replies += is })
 	}
-	return int64(len(rows)), b.upsert(ctx,
+	return applied, b.write(ctx,
 		"comment", `id, author_id, tid, rev, deleted, indexed_at, root_id, alias_id, parent_id, cid, created_at, edited_at, record`,
 		[]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "BOOLEAN", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "BYTEA"}, rows, `
 		ON CONFLICT (author_id, tid) DO UPDATE SET rev = excluded.rev, deleted = excluded.deleted,

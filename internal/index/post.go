@@ -91,16 +91,18 @@ func applyPosts(ctx context.Context, b *batch, changes []change) (int64, error) 
 	if err != nil {
 		return 0, err
 	}
-	var rows [][]any
+	var rows toWrite
+	var applied int64
 	for i, ch := range changes {
-		old := have[i]
+		old, there := have[i]
 		if ch.rev <= old.rev {
 			continue
 		}
-		if old.id == 0 {
+		if !there {
 			old.id, old.deleted = b.ids.next(), true
 		}
-		rows = append(rows, b.postRow(old, ch))
+		applied++
+		rows.add(b.postRow(old, ch), there)
 		b.meet(target{toPost, ch.did, ch.rkey}, old.id)
 		author := ch.account
 		b.person(author, func(t *accountTally) { t.posts += int64(b2i(ch.value != nil) - b2i(!old.deleted)) })
@@ -108,7 +110,7 @@ func applyPosts(ctx context.Context, b *batch, changes []change) (int64, error) 
 		b.moved[legacyKey{old.community, ch.rkey}] = true
 	}
 	delete(b.moved, legacyKey{})
-	return int64(len(rows)), b.upsert(ctx, "post", postColumns,
+	return applied, b.write(ctx, "post", postColumns,
 		[]string{"BIGINT", "BIGINT", "TEXT", "BIGINT", "BOOLEAN", "BIGINT", "SMALLINT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "BYTEA"}, rows, `
 		ON CONFLICT (author_id, rkey) DO UPDATE SET rev = excluded.rev, deleted = excluded.deleted,
 		    indexed_at = excluded.indexed_at, community_id = excluded.community_id, cid = excluded.cid,

@@ -103,7 +103,8 @@ func (b *batch) settleRank(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var rows, counted, changes [][]any
+	var rows toWrite
+	var counted, changes [][]any
 	for _, id := range ids {
 		old, known := have[id]
 		is := old.after(b.posts[id])
@@ -116,8 +117,8 @@ func (b *batch) settleRank(ctx context.Context) error {
 		if known && is.stays(old) {
 			counted = append(counted, []any{is.hot, is.score, is.upvotes, is.downvotes, is.comments, id})
 		} else {
-			rows = append(rows, []any{id, idOrNull(is.community), int64(is.state), is.createdAt, hotBand(is.hot), topBand(is.score), is.hot, is.score,
-				is.upvotes, is.downvotes, is.comments})
+			rows.add([]any{id, idOrNull(is.community), int64(is.state), is.createdAt, hotBand(is.hot), topBand(is.score), is.hot, is.score,
+				is.upvotes, is.downvotes, is.comments}, known)
 		}
 		if is.moved(old) {
 			changes = append(changes, []any{b.seq, id, b.now, idOrNull(old.community), int64(old.state), old.createdAt,
@@ -129,8 +130,8 @@ func (b *batch) settleRank(ctx context.Context) error {
 
 // storeRank writes whole rows, the counters of rows that stay where they are in
 // the index, and changes.
-func (b *batch) storeRank(ctx context.Context, rows, counted, changes [][]any) error {
-	err := b.upsert(ctx, "post_rank", `post_id, community_id, state, created_at, hot_band, top_band, hot, score, upvotes, downvotes, comments`,
+func (b *batch) storeRank(ctx context.Context, rows toWrite, counted, changes [][]any) error {
+	err := b.write(ctx, "post_rank", `post_id, community_id, state, created_at, hot_band, top_band, hot, score, upvotes, downvotes, comments`,
 		[]string{"BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT"}, rows, `
 		ON CONFLICT (post_id) DO UPDATE SET community_id = excluded.community_id, state = excluded.state,
 		    created_at = excluded.created_at, hot_band = excluded.hot_band, top_band = excluded.top_band,
