@@ -101,6 +101,7 @@ var tables = map[string]string{
 	"account_tally":            "index",
 	"comment_tally":            "index",
 	"comment_rank":             "index",
+	"comment_change":           "index",
 	"post_rank":                "index",
 	"rank_change":              "index",
 	"actor_profile":            "index",

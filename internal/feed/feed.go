@@ -108,7 +108,7 @@ func (f *Feeds) Page(ctx context.Context, q Query) (Page, error) {
 	if q.Limit < 1 {
 		return Page{}, fault.New(fault.Invalid, "A page has at least one item.").WithCode("InvalidRequest")
 	}
-	at, err := f.position(q)
+	at, err := f.position(q.binding(), q.Cursor)
 	if err != nil {
 		return Page{}, err
 	}
@@ -134,7 +134,7 @@ func (f *Feeds) Page(ctx context.Context, q Query) (Page, error) {
 	}
 	page := Page{Posts: posts}
 	if m != nil {
-		page.Cursor = f.cursors.Seal(q.binding(), at.seq, at.at.Unix(), m.Key, m.Post)
+		page.Cursor = f.seal(q.binding(), at, *m)
 	}
 	f.pages.put(q, at.seq, f.now(), page)
 	return page, nil
@@ -147,13 +147,18 @@ type place struct {
 	after *index.RankKey
 }
 
-// position reads the cursor.
-func (f *Feeds) position(q Query) (place, error) {
+// seal writes a cursor.
+func (f *Feeds) seal(binding string, at place, end index.RankKey) string {
+	return f.cursors.Seal(binding, at.seq, at.at.Unix(), end.Key, end.Post)
+}
+
+// position reads a cursor.
+func (f *Feeds) position(binding, cursor string) (place, error) {
 	now := f.now().UTC().Truncate(time.Second)
-	if q.Cursor == "" {
+	if cursor == "" {
 		return place{at: now}, nil
 	}
-	n, err := f.cursors.Open(q.binding(), q.Cursor, 4)
+	n, err := f.cursors.Open(binding, cursor, 4)
 	if err != nil {
 		return place{}, err
 	}

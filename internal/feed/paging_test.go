@@ -9,6 +9,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
 	"github.com/atoll-social/atoll/test/size"
@@ -144,4 +145,80 @@ func (m *model) pageThrough(r *readers, run int) {
 	if diff := cmp.Diff(want, m.only(got)); diff != "" {
 		m.t.Errorf("run %d, %+v, levels %v (-want +got):\n%s", run, q0, m.levels, diff)
 	}
+}
+
+// TestThreadPagingUnderChange holds C7's paging: what was on the first level at the
+// first page is shown once, in its order, whatever happens meanwhile.
+func TestThreadPagingUnderChange(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []store.Engine{store.SQLite, store.Postgres} {
+		t.Run(string(engine), func(t *testing.T) {
+			t.Parallel()
+			r := newReaders(t, engine)
+			for run := range size.Size(12, 300) {
+				newModel(t, r.all[0], r.clock, fmt.Sprintf("t%d", run), uint64(run)).pageThread(r, run)
+			}
+		})
+	}
+}
+
+func (m *model) pageThread(r *readers, run int) {
+	root := m.post(time.Hour)
+	var all []syntax.ATURI
+	for range 3 + m.rand.IntN(25) {
+		uri := m.comment(root.uri, root.uri)
+		all = append(all, uri)
+		for range m.rand.IntN(4) {
+			m.voteOn(uri)
+		}
+	}
+	q := ThreadQuery{Post: root.uri, Sort: []Sort{Hot, Top, Newest}[m.rand.IntN(3)], Limit: 1 + m.rand.IntN(6), Depth: 2, Viewer: m.reader()}
+	whole := q
+	whole.Limit = 100
+	want := m.level(r.all[0], &whole)
+	gone := map[syntax.ATURI]bool{}
+	var got []syntax.ATURI
+	for pages := 0; pages < 100; pages++ {
+		got = append(got, m.level(r.all[m.rand.IntN(len(r.all))], &q)...)
+		if q.Cursor == "" {
+			break
+		}
+		for range m.rand.IntN(6) {
+			uri := all[m.rand.IntN(len(all))]
+			switch n := m.rand.IntN(10); {
+			case n < 7:
+				m.voteOn(uri)
+			case n < 9:
+				m.comment(root.uri, root.uri)
+			case !gone[uri]:
+				gone[uri] = true
+				m.apply(syntax.DID(uri.Authority().String()), index.CommentCollection, syntax.RecordKey(path(uri)), nil)
+			}
+		}
+	}
+	want = slices.DeleteFunc(want, func(u syntax.ATURI) bool { return gone[u] && !slices.Contains(got, u) })
+	if diff := cmp.Diff(want, got); diff != "" {
+		m.t.Errorf("run %d, %+v (-want +got):\n%s", run, q, diff)
+	}
+}
+
+// level reads one page of a thread's first level and moves q to the next.
+func (m *model) level(p *process, q *ThreadQuery) []syntax.ATURI {
+	m.t.Helper()
+	page, err := p.feeds.Thread(m.t.Context(), *q)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var out []syntax.ATURI
+	for _, c := range page.Comments {
+		out = append(out, c.URI)
+	}
+	q.Cursor = page.Cursor
+	return out
+}
+
+func (m *model) voteOn(uri syntax.ATURI) {
+	m.t.Helper()
+	m.apply(m.did("voter", m.serial), index.VoteCollection, syntax.RecordKey(m.tid()), map[string]any{
+		"subject": strong(uri), "direction": []string{"up", "up", "down"}[m.rand.IntN(3)]})
 }

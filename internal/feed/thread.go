@@ -54,13 +54,14 @@ type Thread struct {
 // Thread answers q, in a number of queries that depends on nothing. Errors:
 // fault.NotFound (RootNotFound, ParentNotFound), fault.Invalid (InvalidCursor).
 func (f *Feeds) Thread(ctx context.Context, q ThreadQuery) (Thread, error) {
-	var after *index.RankKey
-	if q.Cursor != "" {
-		n, err := f.cursors.Open(q.binding(), q.Cursor, 2)
-		if err != nil {
-			return Thread{}, err
-		}
-		after = &index.RankKey{Key: n[0], Post: n[1]}
+	at, err := f.position(q.binding(), q.Cursor)
+	if err != nil {
+		return Thread{}, err
+	}
+	if last, err := f.index.Seq(ctx); err != nil {
+		return Thread{}, err
+	} else if at.seq == 0 || at.seq > last {
+		at.seq = last
 	}
 	v, err := f.index.Viewer(ctx, q.Viewer)
 	if err != nil {
@@ -75,10 +76,10 @@ func (f *Feeds) Thread(ctx context.Context, q ThreadQuery) (Thread, error) {
 		return Thread{}, fault.New(fault.NotFound, "There is no such post, or you may not see it.").WithCode("RootNotFound")
 	}
 	t := Thread{Post: root.Post}
-	ask := index.ThreadQuery{Post: root.Post, Order: q.Sort, After: after, Limit: q.Limit, Answers: answersShown,
+	ask := index.ThreadQuery{Post: root.Post, Order: q.Sort, Seq: at.seq, After: at.after, Limit: q.Limit, Answers: answersShown,
 		Depth: q.Depth, Most: q.Limit + 1 + threadMost}
 	if q.Sort == Top && q.Timeframe > 0 {
-		ask.Since = f.now().Add(-q.Timeframe).UnixMicro()
+		ask.Since = at.at.Add(-q.Timeframe).UnixMicro()
 	}
 	if q.Comment != "" {
 		if ask.Under, t.Context, err = f.linked(ctx, v, root.Post, q.Comment); err != nil {
@@ -90,7 +91,7 @@ func (f *Feeds) Thread(ctx context.Context, q ThreadQuery) (Thread, error) {
 		return Thread{}, err
 	}
 	if t.Comments = comments; next != nil {
-		t.Cursor = f.cursors.Seal(q.binding(), next.Key, next.Post)
+		t.Cursor = f.seal(q.binding(), at, *next)
 	}
 	return t, nil
 }

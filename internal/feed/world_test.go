@@ -40,8 +40,7 @@ type clock struct{ at atomic.Int64 }
 
 func newClock() *clock { c := &clock{}; c.at.Store(noon.UnixMicro()); return c }
 
-func (c *clock) now() time.Time          { return time.UnixMicro(c.at.Load()).UTC() }
-func (c *clock) advance(d time.Duration) { c.at.Add(d.Microseconds()) }
+func (c *clock) now() time.Time { return time.UnixMicro(c.at.Load()).UTC() }
 
 // newProcess opens a database that others may have open, too. Unless bare, its
 // lists are loaded.

@@ -114,10 +114,10 @@ func postShown(v Viewer, in Listing) string {
 	} else {
 		cond += ` AND NOT ` + blockedPerson("p.author_id") + ` AND NOT ` + blockedCommunity("p.community_id")
 	}
-	switch {
-	case in == OfCommunity:
+	switch in {
+	case OfCommunity:
 		return cond + ` AND p.state = 1`
-	case in == ByName:
+	case ByName:
 		return cond
 	}
 	cond += ` AND COALESCE(m.visibility, 0) = 0`

@@ -278,6 +278,7 @@ func (x *Index) locatePosts(ctx context.Context, uris []syntax.ATURI) (map[synta
 		if len(args) == 0 {
 			return nil
 		}
+		//nolint:sqlclosecheck // each closes the rows
 		rows, err := x.db.Read().QueryContext(ctx, `WITH wanted (did, rkey) AS (VALUES `+
 			tuples(len(args)/2, "TEXT", "TEXT")+`) `+query, args...)
 		if err != nil {

@@ -149,9 +149,10 @@ func (b *batch) storeRank(ctx context.Context, rows toWrite, counted, changes []
 		[]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT"}, changes, "")
 }
 
-// How long rank_change remembers, how often it forgets, and how much at once.
+// How long changes of rank are remembered, which is what cursors rely on and
+// some more, how often they are forgotten, and how many at once.
 const (
-	changesKept   = 10 * time.Minute
+	changesKept   = 11 * time.Minute
 	pruneEvery    = 15 * time.Second
 	changesAtOnce = 500_000
 )
@@ -161,12 +162,17 @@ func (x *Index) pruneChanges(ctx context.Context, b *batch) error {
 	if b.now-x.pruned.Load() < pruneEvery.Microseconds() {
 		return nil
 	}
-	_, err := b.tx.ExecContext(ctx, `
-		DELETE FROM rank_change WHERE seq <= (
-		    SELECT COALESCE(max(t.seq), 0) FROM (SELECT seq, changed_at FROM rank_change ORDER BY seq LIMIT $1) t
-		    WHERE t.changed_at < $2)`, changesAtOnce, b.now-changesKept.Microseconds())
+	for _, table := range []string{"rank_change", "comment_change"} {
+		_, err := b.tx.ExecContext(ctx, `
+			DELETE FROM `+table+` WHERE seq <= (
+			    SELECT COALESCE(max(t.seq), 0) FROM (SELECT seq, changed_at FROM `+table+` ORDER BY seq LIMIT $1) t
+			    WHERE t.changed_at < $2)`, changesAtOnce, b.now-changesKept.Microseconds())
+		if err != nil {
+			return err
+		}
+	}
 	x.pruned.Store(b.now)
-	return err
+	return nil
 }
 
 // accepted counts a community's posts.

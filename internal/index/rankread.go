@@ -191,7 +191,8 @@ func (x *Index) ranked(ctx context.Context, q RankQuery, extra string) ([]Rank, 
 		return `CAST($` + strconv.Itoa(len(args)) + ` AS BIGINT)`
 	}
 	column := map[Order]string{ByHot: `r.hot`, ByTop: `r.score`, ByNew: `r.created_at`}[q.Order]
-	from, where, created, id, band := ` FROM post_rank r`, ``, `r.created_at`, `r.post_id`, ``
+	from, created, id, band := ` FROM post_rank r`, `r.created_at`, `r.post_id`, ``
+	var where string
 	switch {
 	case q.Community != 0:
 		where = `r.community_id = ` + param(q.Community) + ` AND r.state = 1`
@@ -257,6 +258,7 @@ func (x *Index) Scores(ctx context.Context, community, since int64) (map[int64]i
 // Follows lists which communities a member follows, by their rows, and how much
 // of each they want to see, from 1 to 5.
 func (x *Index) Follows(ctx context.Context, v Viewer) (map[int64]int, error) {
+	//nolint:sqlclosecheck // each closes the rows
 	rows, err := x.db.Read().QueryContext(ctx, `
 		SELECT subject_id, value FROM subscription WHERE account_id = $1 AND subject_id IS NOT NULL ORDER BY tid`, v.ID)
 	if err != nil {

@@ -1,10 +1,12 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -65,6 +67,9 @@ type ThreadQuery struct {
 	Order Order
 	// Since bounds when the first level was made, in microseconds; 0 is no bound.
 	Since int64
+	// Seq is as of which transaction the first level is wanted, 0 the last one.
+	// Those of more than ten minutes ago may be forgotten.
+	Seq int64
 	// After is where the page before ended; nil begins.
 	After *RankKey
 	// Limit is how many of the first level are wanted, Answers how many below
@@ -72,42 +77,50 @@ type ThreadQuery struct {
 	Limit, Answers, Depth, Most int
 }
 
-// branch is a comment's place in a page.
-type branch struct {
-	id, under, key int64
+func (q ThreadQuery) under() int64 {
+	if q.Under == 0 {
+		return q.Post.ID
+	}
+	return q.Under
 }
 
-// Thread returns part of a thread as the viewer sees it: the first level, with
-// what is below it, in three queries. next is where the page ended, nil on the
-// last one.
+// branch is a comment's place in a page.
+type branch struct {
+	id, under, created, hot, score int64
+}
+
+func (b branch) key(o Order) RankKey {
+	return RankKey{map[Order]int64{ByHot: b.hot, ByTop: b.score, ByNew: b.created}[o], b.id}
+}
+
+func compareBranches(o Order) func(a, b branch) int {
+	return func(a, b branch) int {
+		p, q := a.key(o), b.key(o)
+		return cmp.Or(cmp.Compare(q.Key, p.Key), cmp.Compare(q.Post, p.Post))
+	}
+}
+
+// Thread returns part of a thread as the viewer sees it: the first level as it
+// stood at q.Seq, with what is below it now, in six queries. next is where the
+// page ended, nil on the last one.
 func (x *Index) Thread(ctx context.Context, v Viewer, q ThreadQuery) (comments []*Comment, next *RankKey, err error) {
-	branches, err := x.branches(ctx, q)
+	if q.Seq == 0 {
+		if q.Seq, err = x.Seq(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	first, next, err := x.firstLevel(ctx, q)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read a thread: %w", err)
 	}
-	under := q.Under
-	if under == 0 {
-		under = q.Post.ID
+	below, err := x.below(ctx, q, first)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read a thread: %w", err)
 	}
-	kept := make([]branch, 0, len(branches))
-	ids := make([]int64, 0, len(branches))
-	count, more, in := map[int64]int{}, map[int64]bool{}, map[int64]bool{under: true}
-	for _, b := range branches {
-		most := q.Answers
-		if b.under == under {
-			most = q.Limit
-		}
-		switch {
-		case !in[b.under]: // below one too many
-		case count[b.under] == most:
-			if more[b.under] = true; b.under == under {
-				next = &RankKey{Key: kept[most-1].key, Post: kept[most-1].id}
-			}
-		default:
-			count[b.under]++
-			in[b.id] = true
-			kept, ids = append(kept, b), append(ids, b.id)
-		}
+	kept, more := trim(append(first, below...), q)
+	ids := make([]int64, len(kept))
+	for i, b := range kept {
+		ids[i] = b.id
 	}
 	all, err := x.comments(ctx, v, q.Post, ids)
 	if err != nil {
@@ -115,6 +128,9 @@ func (x *Index) Thread(ctx context.Context, v Viewer, q ThreadQuery) (comments [
 	}
 	for _, b := range kept {
 		c := all[b.id]
+		if c == nil || c.Gone == GoneDeleted && !c.More { // it held its place for nothing any more
+			continue
+		}
 		if parent := all[b.under]; parent != nil {
 			parent.Answers = append(parent.Answers, c)
 		} else {
@@ -126,6 +142,25 @@ func (x *Index) Thread(ctx context.Context, v Viewer, q ThreadQuery) (comments [
 		c.rememberCID()
 	}
 	return comments, next, nil
+}
+
+// trim leaves out the one too many of each comment's answers, which proves that
+// there are more, with what is below it.
+func trim(branches []branch, q ThreadQuery) (kept []branch, more map[int64]bool) {
+	count, in := map[int64]int{}, map[int64]bool{q.under(): true}
+	more = map[int64]bool{}
+	for _, b := range branches {
+		switch {
+		case !in[b.under]:
+		case b.under != q.under() && count[b.under] == q.Answers:
+			more[b.under] = true
+		default:
+			count[b.under]++
+			in[b.id] = true
+			kept = append(kept, b)
+		}
+	}
+	return kept, more
 }
 
 // rememberCID finds the version of a comment that is gone in what its answers
@@ -145,47 +180,131 @@ func (c *Comment) rememberCID() {
 	}
 }
 
-// branches reads the skeleton of a page, level by level: of each level one more
-// than is shown, which proves that there is more.
-func (x *Index) branches(ctx context.Context, q ThreadQuery) ([]branch, error) {
-	column := map[Order]string{ByHot: `hot`, ByTop: `score`, ByNew: `created_at`}[q.Order]
-	order := ` ORDER BY x.` + column + ` DESC, x.comment_id DESC LIMIT `
-	under := q.Under
-	if under == 0 {
-		under = q.Post.ID
+// movedMeanwhile is how many comments may move between two queries without one of
+// them being asked again.
+const movedMeanwhile = 8
+
+// firstLevel reads the first level of a page as it stood at q.Seq: what is there
+// now without what has moved since, and that where it was.
+func (x *Index) firstLevel(ctx context.Context, q ThreadQuery) (level []branch, next *RankKey, err error) {
+	moved := map[int64]branch{}
+	seq, err := x.movedComments(ctx, q, q.Seq, moved)
+	if err != nil {
+		return nil, nil, err
 	}
-	args := []any{under, q.Post.ID, q.Limit + 1, q.Answers + 1, q.Depth, q.Most}
-	first := ``
+	wanted := q.Limit + 1 + len(moved) + movedMeanwhile
+	now, err := x.levelNow(ctx, q, wanted)
+	if err != nil {
+		return nil, nil, err
+	}
+	known := len(moved)
+	// After that, so that no move between the two is missed.
+	if _, err := x.movedComments(ctx, q, seq, moved); err != nil {
+		return nil, nil, err
+	}
+	if len(moved) > known+movedMeanwhile && len(now) == wanted { // some may have been pushed out
+		return x.firstLevel(ctx, q)
+	}
+	for _, b := range now {
+		if _, gone := moved[b.id]; !gone {
+			level = append(level, b)
+		}
+	}
+	for _, b := range moved {
+		key := b.key(q.Order)
+		if b.under == q.under() && (q.Since == 0 || b.created >= q.Since) &&
+			(q.After == nil || key.Key < q.After.Key || key.Key == q.After.Key && key.Post < q.After.Post) {
+			level = append(level, b)
+		}
+	}
+	slices.SortFunc(level, compareBranches(q.Order))
+	if len(level) > q.Limit {
+		level = level[:q.Limit]
+		key := level[q.Limit-1].key(q.Order)
+		next = &key
+	}
+	return level, next, nil
+}
+
+// movedComments adds where comments of a thread stood before they moved after a
+// transaction, and returns the last one.
+func (x *Index) movedComments(ctx context.Context, q ThreadQuery, after int64, moved map[int64]branch) (seq int64, err error) {
+	rows, err := x.db.Read().QueryContext(ctx, `
+		SELECT k.seq, COALESCE(h.comment_id, 0), COALESCE(h.under_id, 0), COALESCE(h.created_at, 0), COALESCE(h.hot, 0), COALESCE(h.score, 0)
+		FROM index_clock k LEFT JOIN comment_change h ON h.seq > $1 AND h.root_id = $2
+		WHERE k.id = 1 ORDER BY h.seq, h.comment_id`, after, q.Post.ID)
+	if err != nil {
+		return 0, err
+	}
+	err = each(rows, func() error {
+		var b branch
+		err := rows.Scan(&seq, &b.id, &b.under, &b.created, &b.hot, &b.score)
+		if _, ok := moved[b.id]; !ok && b.id != 0 {
+			moved[b.id] = b
+		}
+		return err
+	})
+	return seq, err
+}
+
+var threadColumns = map[Order]string{ByHot: `hot`, ByTop: `score`, ByNew: `created_at`}
+
+// levelNow reads the first level as it is.
+func (x *Index) levelNow(ctx context.Context, q ThreadQuery, limit int) ([]branch, error) {
+	column := `x.` + threadColumns[q.Order]
+	query, args := `SELECT x.comment_id, x.under_id, x.created_at, x.hot, x.score FROM comment_rank x
+		WHERE x.under_id = $1 AND x.root_id = $2`, []any{q.under(), q.Post.ID, limit}
 	if q.Since != 0 {
 		args = append(args, q.Since)
-		first += fmt.Sprintf(` AND x.created_at >= CAST($%d AS BIGINT)`, len(args))
+		query += fmt.Sprintf(` AND x.created_at >= CAST($%d AS BIGINT)`, len(args))
 	}
 	if q.After != nil {
 		args = append(args, q.After.Key, q.After.Post)
-		first += fmt.Sprintf(` AND (x.%s, x.comment_id) < (CAST($%d AS BIGINT), CAST($%d AS BIGINT))`, column, len(args)-1, len(args))
+		query += fmt.Sprintf(` AND (%s, x.comment_id) < (CAST($%d AS BIGINT), CAST($%d AS BIGINT))`, column, len(args)-1, len(args))
 	}
+	return x.readBranches(ctx, query+` ORDER BY `+column+` DESC, x.comment_id DESC LIMIT $3`, args)
+}
+
+// below reads what is below a level, level by level, of each comment one answer
+// more than is shown. What of the level is not there any more is not in it.
+func (x *Index) below(ctx context.Context, q ThreadQuery, level []branch) ([]branch, error) {
+	if len(level) == 0 || q.Depth <= 1 {
+		return nil, nil
+	}
+	ids := make([]int64, len(level))
+	for i, b := range level {
+		ids[i] = b.id
+	}
+	list, args := store.List(5, ids)
+	column := threadColumns[q.Order]
+	order := ` ORDER BY x.` + column + ` DESC, x.comment_id DESC LIMIT $2`
 	// The engines differ in how a subquery may depend on the row before it, and in
 	// where a limit ends the search.
-	below := `FROM tree t CROSS JOIN comment_rank r WHERE t.depth < $5 AND r.comment_id IN (
-	    SELECT x.comment_id FROM comment_rank x WHERE x.under_id = t.id AND x.root_id = $2` + order + `$4) LIMIT $6`
+	step := `FROM tree t CROSS JOIN comment_rank r WHERE t.depth < $3 AND r.comment_id IN (
+	    SELECT x.comment_id FROM comment_rank x WHERE x.under_id = t.id AND x.root_id = $1` + order + `) LIMIT $4`
 	if x.db.Engine() == store.Postgres {
-		below = `FROM tree t CROSS JOIN LATERAL (SELECT * FROM comment_rank x WHERE x.under_id = t.id AND x.root_id = $2` +
-			order + `$4) r WHERE t.depth < $5`
+		step = `FROM tree t CROSS JOIN LATERAL (SELECT * FROM comment_rank x WHERE x.under_id = t.id AND x.root_id = $1` + order + `) r
+			WHERE t.depth < $3`
 	}
-	rows, err := x.db.Read().QueryContext(ctx, `
-		WITH RECURSIVE tree (id, under_id, depth, rank) AS (
-		    SELECT * FROM (SELECT x.comment_id, x.under_id, 1, x.`+column+` FROM comment_rank x
-		        WHERE x.under_id = $1 AND x.root_id = $2`+first+order+`$3) f
-		    UNION ALL SELECT r.comment_id, r.under_id, t.depth + 1, r.`+column+` `+below+`)
-		SELECT id, under_id, rank FROM (SELECT id, under_id, depth, rank FROM tree LIMIT $6) f
-		ORDER BY depth, rank DESC, id DESC`, args...)
+	return x.readBranches(ctx, `
+		WITH RECURSIVE tree (id, under_id, created_at, hot, score, depth) AS (
+		    SELECT r.comment_id, r.under_id, r.created_at, r.hot, r.score, 1 FROM comment_rank r WHERE r.comment_id IN `+list+`
+		    UNION ALL SELECT r.comment_id, r.under_id, r.created_at, r.hot, r.score, t.depth + 1 `+step+`)
+		SELECT id, under_id, created_at, hot, score FROM (SELECT * FROM tree LIMIT $4) f
+		WHERE depth > 1 ORDER BY depth, `+column+` DESC, id DESC`,
+		append([]any{q.Post.ID, q.Answers + 1, q.Depth, q.Most}, args...))
+}
+
+func (x *Index) readBranches(ctx context.Context, query string, args []any) ([]branch, error) {
+	//nolint:sqlclosecheck // each closes the rows
+	rows, err := x.db.Read().QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
 	var out []branch
 	err = each(rows, func() error {
 		var b branch
-		err := rows.Scan(&b.id, &b.under, &b.key)
+		err := rows.Scan(&b.id, &b.under, &b.created, &b.hot, &b.score)
 		out = append(out, b)
 		return err
 	})

@@ -43,45 +43,55 @@ func (b *batch) settleThreads(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var puts, marks [][]any
-		var drops []int64
+		w := threadWrites{}
 		for _, r := range rows {
 			if r.lost && hints[r.id] != 0 {
 				r.root, r.lost = hints[r.id], false
-				marks = append(marks, []any{r.id, r.root})
+				w.marks = append(w.marks, []any{r.id, r.root})
 			}
-			puts, drops = b.placeComment(r, puts, drops)
+			b.placeComment(r, &w)
 		}
-		if err := b.storeThreads(ctx, puts, drops, marks); err != nil {
+		if err := b.storeThreads(ctx, w); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// threadWrites is what follows for comment_rank: rows that are new or other, rows
+// that go, where those stood before, and the threads of lost comments.
+type threadWrites struct {
+	puts, changes, marks [][]any
+	drops                []int64
+}
+
 // placeComment decides where a comment is to be, and has what it answers looked
 // at again when that changes.
-func (b *batch) placeComment(r threadRow, puts [][]any, drops []int64) ([][]any, []int64) {
+func (b *batch) placeComment(r threadRow, w *threadWrites) {
 	wanted := r.root != 0 && (!r.deleted || r.answered)
 	under := r.parent
 	if under == 0 {
 		under = r.root
 	}
 	hot := hotRank(r.score, r.created)
-	switch {
-	case !wanted && !r.placed:
-		return puts, drops
-	case !wanted:
-		b.lookAgain(r.under, 0)
-		return puts, append(drops, r.id)
-	case r.placed && r.under == under && r.rankedRoot == r.root && r.hot == hot && r.rankedBy == r.score && r.rankedAt == r.created:
-		return puts, drops
+	if !wanted && !r.placed || wanted && r.placed && r.under == under && r.rankedRoot == r.root && r.hot == hot &&
+		r.rankedBy == r.score && r.rankedAt == r.created {
+		return
 	}
-	if !r.placed || r.under != under {
+	if !wanted {
+		under = 0
+		w.drops = append(w.drops, r.id)
+	} else {
+		w.puts = append(w.puts, []any{r.id, under, r.root, r.created, hot, r.score})
+	}
+	if r.under != under {
 		b.lookAgain(r.under, 0)
 		b.lookAgain(under, r.root)
 	}
-	return append(puts, []any{r.id, under, r.root, r.created, hot, r.score}), drops
+	if !r.placed {
+		r.rankedRoot = r.root
+	}
+	w.changes = append(w.changes, []any{b.seq, r.id, r.rankedRoot, b.now, idOrNull(r.under), r.rankedAt, r.hot, r.rankedBy})
 }
 
 // lookAgain has a comment looked at that may be gone, and so depend on what
@@ -123,19 +133,26 @@ func (b *batch) loadThreads(ctx context.Context, ids []int64) ([]threadRow, erro
 	return out, err
 }
 
-func (b *batch) storeThreads(ctx context.Context, puts [][]any, drops []int64, marks [][]any) error {
-	for _, m := range marks {
+func (b *batch) storeThreads(ctx context.Context, w threadWrites) error {
+	// What a later round of the same transaction changes again stood elsewhere
+	// before the first.
+	err := b.upsert(ctx, "comment_change", `seq, comment_id, root_id, changed_at, under_id, created_at, hot, score`,
+		slices.Repeat([]string{"BIGINT"}, 8), w.changes, `ON CONFLICT (seq, comment_id) DO NOTHING`)
+	if err != nil {
+		return err
+	}
+	for _, m := range w.marks {
 		if _, err := b.tx.ExecContext(ctx, `UPDATE comment SET gone_root = $1 WHERE id = $2`, m[1], m[0]); err != nil {
 			return err
 		}
 	}
-	for _, id := range drops {
+	for _, id := range w.drops {
 		if _, err := b.tx.ExecContext(ctx, `DELETE FROM comment_rank WHERE comment_id = $1`, id); err != nil {
 			return err
 		}
 	}
 	return b.upsert(ctx, "comment_rank", `comment_id, under_id, root_id, created_at, hot, score`,
-		slices.Repeat([]string{"BIGINT"}, 6), puts, `
+		slices.Repeat([]string{"BIGINT"}, 6), w.puts, `
 		ON CONFLICT (comment_id) DO UPDATE SET under_id = excluded.under_id, root_id = excluded.root_id,
 		    created_at = excluded.created_at, hot = excluded.hot, score = excluded.score`)
 }

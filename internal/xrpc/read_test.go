@@ -39,10 +39,10 @@ const (
 // commented, dave quotes the post in harbour, carol follows commons.
 type library struct {
 	*api
-	cookie              string // carol's
-	post, comment, said syntax.ATURI
-	postRef             map[string]any
-	quote               string
+	cookie        string // carol's
+	post, comment syntax.ATURI
+	postRef       map[string]any
+	quote         string
 }
 
 func ref(t *testing.T, uri, text string) map[string]any {
