@@ -69,8 +69,8 @@ func threadOf(root string) (string, error) {
 
 // replyAgain makes an error show the form with what was typed.
 func (s *Server) replyAgain(err error, form url.Values, thread string) error {
-	if asked := newGrantForm(err, form.Get(fieldActing), thread); asked != nil {
-		return err // the page for it asks for the permission
+	if asksWho(err) || newGrantForm(err, form.Get(fieldActing), thread) != nil {
+		return err // it has a page of its own
 	}
 	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
 		v, lookup := s.visitor(w, r)

@@ -22,6 +22,7 @@ type communityForm struct {
 	Label           string // of the community that is
 	Off             string // why there is no form
 	Acting, Trouble string
+	SignIn          string // address of the sign-in page, when that is the way on
 	Action, Back    string
 	Key             string // of the request, chosen before the first attempt
 	Was             string // the description as it was filled in
@@ -116,19 +117,22 @@ func (s *Server) communitySave(w http.ResponseWriter, r *http.Request, action st
 		return err
 	}
 	actor, err := s.writer(w, r, form.Values)
-	if err != nil {
+	if asksWho(err) {
 		return err
 	}
-	to, err := save(actor, form)
 	if err == nil {
-		redirect(w, r, to)
-		return nil
+		var to string
+		if to, err = save(actor, form); err == nil {
+			redirect(w, r, to)
+			return nil
+		}
 	}
 	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
-		f := newCommunityForm(actor.DID.String(), typedCommunity(form), form.Get("description"))
+		f := newCommunityForm(form.Get(fieldActing), typedCommunity(form), form.Get("description"))
 		f.Was, f.Action = form.Get("was"), action
 		restore(&f, form)
 		f.mark(err)
+		f.SignIn = signInAgain(err, f.Acting, f.Action)
 		title := "Create a community"
 		if !f.New {
 			title = "Edit a community"

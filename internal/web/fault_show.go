@@ -9,7 +9,6 @@ import (
 
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/httpserver"
-	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/internal/telemetry"
 )
 
@@ -55,8 +54,7 @@ func (s *Server) RenderFault(w http.ResponseWriter, r *http.Request, err error) 
 		return
 	}
 	v, lookup := s.visitor(w, r)
-	var switched *session.SwitchedError
-	if lookup == nil && v.viewer() != nil && (errors.As(err, &switched) || errors.Is(err, session.ErrNoActor)) {
+	if lookup == nil && v.viewer() != nil && asksWho(err) {
 		if s.chooseAccount(w, r, v, err) == nil {
 			return
 		}

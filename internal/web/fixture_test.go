@@ -45,33 +45,15 @@ type site struct {
 	db       *store.DB
 	servers  *fakeServers
 	pds      *fakePDS
+	hosting  *fakeHosting
 	handler  http.Handler
-}
-
-// fakePDS stands in for the members' repositories. Keys are chosen by the real
-// agent; what is written is kept.
-type fakePDS struct {
-	*agent.Agent
-	refuse  error // what Create answers instead
-	written []agent.Write
-	actors  []agent.Actor
-}
-
-func (f *fakePDS) Create(_ context.Context, actor agent.Actor, w agent.Write) (agent.Done, error) {
-	if f.refuse != nil {
-		return agent.Done{}, f.refuse
-	}
-	f.written, f.actors = append(f.written, w), append(f.actors, actor)
-	cid, err := agent.RecordCID(w.Record)
-	uri := syntax.ATURI("at://" + actor.DID.String() + "/" + w.Collection.String() + "/" + w.RKey.String())
-	return agent.Done{URI: uri, CID: cid, Rev: syntax.TID(w.RKey)}, err
 }
 
 // directory knows the people of the samples.
 type directory struct{}
 
 func (directory) Lookup(_ context.Context, id syntax.AtIdentifier) (*identity.Identity, error) {
-	for _, p := range []person{alice, bob, commons} {
+	for _, p := range []person{alice, bob, commons, reef} {
 		if id.String() == p.DID || id.String() == p.Handle {
 			return &identity.Identity{DID: syntax.DID(p.DID), Handle: syntax.Handle(p.Handle)}, nil
 		}
@@ -131,19 +113,20 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 		sessions: ok(session.New(session.Config{DB: db, Ring: ring, Logger: slog.New(slog.DiscardHandler), Now: now}))(t),
 		index:    ok(index.New(index.Config{DB: db, Now: now}))(t),
 	}
-	s.pds = &fakePDS{Agent: ok(agent.New(agent.Config{
+	s.pds = &fakePDS{records: map[pds.Place]map[string]any{}, Agent: ok(agent.New(agent.Config{
 		DB: db, Directory: directory{}, HTTP: http.DefaultClient, Logger: slog.New(slog.DiscardHandler), Now: now,
 		Open: func(context.Context, agent.Actor) (pds.Doer, error) { return nil, client.ErrNotFound },
 	}))(t)}
 	quiet := slog.New(slog.DiscardHandler)
 	records := ok(record.New(record.Config{DB: db, Index: s.index, Agent: s.pds, Directory: directory{}, Logger: quiet}))(t)
+	s.hosting = &fakeHosting{pds: s.pds}
 	names := ok(community.NewResolver(community.ResolverConfig{Index: s.index, Directory: directory{}, HTTP: http.DefaultClient}))(t)
 	cursors := ok(index.NewCursors(make([]byte, 32)))(t)
 	cfg := Config{
 		Sessions: s.sessions, SignIn: s.servers, Origin: testOrigin, Index: s.index, Now: now, Listening: true, Client: testClient(t),
 		Posts: ok(post.New(post.Config{DB: db, Index: s.index, Agent: s.pds, Records: records, Communities: names, Logger: quiet, Now: now}))(t),
 		Communities: ok(community.New(community.Config{DB: db, Index: s.index, Agent: s.pds, Records: records, Names: names,
-			Jobs: ok(job.New(job.Config{DB: db, Logger: quiet}))(t), Logger: quiet, Now: now}))(t),
+			Hosting: s.hosting, Instance: "did:web:groups.one.test", Jobs: ok(job.New(job.Config{DB: db, Logger: quiet}))(t), Logger: quiet, Now: now}))(t),
 		Names: names, Cursors: cursors, Pictures: noPictures{},
 		Cookies: ok(session.NewCookies(testOrigin, 0))(t),
 		Feeds:   newFeeds(t, s.index, now),
@@ -156,7 +139,9 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 	mux := http.NewServeMux()
 	s.Mount(mux)
 	s.handler = httpserver.Chain(httpserver.Routes(mux, s.RenderFault),
-		httpserver.RequestID, httpserver.SecurityHeaders(false), httpserver.MaxBody(1<<20))
+		httpserver.RequestID, httpserver.SecurityHeaders(false), httpserver.MaxBodyOf(func(r *http.Request) int64 {
+			return max(BodyLimit(r), 1<<20) // as the program has it
+		}))
 	return s
 }
 

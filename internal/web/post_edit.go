@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 
@@ -20,6 +19,7 @@ import (
 // editPage is the data of post_edit: the form for a post or comment of one's own.
 type editPage struct {
 	Heading, Trouble, Acting string
+	SignIn                   string // address of the sign-in page, when that is the way on
 	Action, Back             string // where the form goes, and where the thing is
 	Seen                     string // CID of the version that is being edited
 	Was                      string // the text as it was filled in, to see whether it was changed
@@ -91,13 +91,21 @@ func newEditPage(said index.Written, acting, at string) editPage {
 	var record postText
 	_ = json.Unmarshal(said.Record, &record) // what is indexed has been read before
 	source, exact := markup.Source(record.Content, record.Facets)
+	p := emptyEditPage(said.URI.Collection(), acting, at)
+	p.Seen, p.Was, p.Exact = said.CID.String(), source, exact
+	p.Title.Value, p.Text.Value = record.Title, source
+	return p
+}
+
+// emptyEditPage is the form with nothing in it.
+func emptyEditPage(collection syntax.NSID, acting, at string) editPage {
 	p := editPage{
-		Heading: "Edit a comment", Acting: acting, Action: at + "/edit", Back: at, Seen: said.CID.String(), Was: source, Exact: exact,
-		Text: field{Name: "content", Label: "Text", Value: source, Rows: 12},
+		Heading: "Edit a comment", Acting: acting, Action: at + "/edit", Back: at, Exact: true,
+		Text: field{Name: "content", Label: "Text", Rows: 12},
 	}
-	if said.URI.Collection() == index.PostCollection {
+	if collection == index.PostCollection {
 		p.Heading, p.HasTitle = "Edit a post", true
-		p.Title = field{Name: "title", Label: "Title", Hint: "Up to 300 characters.", Value: record.Title, Autocomplete: "off"}
+		p.Title = field{Name: "title", Label: "Title", Hint: "Up to 300 characters.", Autocomplete: "off"}
 	}
 	return p
 }
@@ -137,9 +145,9 @@ func (s *Server) save(w http.ResponseWriter, r *http.Request, collection syntax.
 	}
 	actor, err := s.writer(w, r, form)
 	if err != nil {
-		return err
+		return s.editAgain(err, collection, form, at)
 	}
-	v, said, err := s.mine(w, r, collection)
+	_, said, err := s.mine(w, r, collection)
 	if err != nil {
 		return err
 	}
@@ -152,21 +160,35 @@ func (s *Server) save(w http.ResponseWriter, r *http.Request, collection syntax.
 		text = textChange{post.Change[string]{Sent: true, Value: plain}, post.Change[json.RawMessage]{Sent: true, Value: facets}}
 	}
 	if err := update(r.Context(), actor, said.URI.String(), form, text); err != nil {
-		return s.editAgain(err, v, said, form, at)
+		return s.editAgain(err, collection, form, at)
 	}
 	redirect(w, r, at)
 	return nil
 }
 
+// signInAgain is where somebody signs in beside a form that could not be sent
+// without; empty when that is not what is missing.
+func signInAgain(err error, acting, returnTo string) string {
+	if fault.KindOf(err) != fault.Unauthenticated {
+		return ""
+	}
+	return "/sign-in?" + url.Values{"handle": {acting}, "return_to": {returnTo}}.Encode()
+}
+
 // editAgain makes an error show the form with what was typed.
-func (s *Server) editAgain(err error, v visitor, said index.Written, form url.Values, at string) error {
-	var lacking *agent.Error
-	if errors.As(err, &lacking) && lacking.Kind == agent.NeedsScope {
-		return err // the page for it asks for the permission
+func (s *Server) editAgain(err error, collection syntax.NSID, form url.Values, at string) error {
+	if asksWho(err) || newGrantForm(err, form.Get(fieldActing), at) != nil {
+		return err // it has a page of its own
 	}
 	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
-		p := newEditPage(said, v.viewer().DID, at)
-		p.Trouble, p.Title.Value, p.Text.Value, p.Was = fault.From(err).Public, form.Get("title"), form.Get("content"), form.Get("was")
+		v, lookup := s.visitor(w, r)
+		if lookup != nil {
+			return lookup
+		}
+		f, p := fault.From(err), emptyEditPage(collection, form.Get(fieldActing), at)
+		p.Trouble, p.Seen, p.Was = f.Public, form.Get("seen"), form.Get("was")
+		p.Title.Value, p.Text.Value = form.Get("title"), form.Get("content")
+		p.SignIn = signInAgain(err, p.Acting, at)
 		return s.show(w, r, v, status, "post_edit", p.Heading, p)
 	}}
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/media"
 	"github.com/atoll-social/atoll/internal/post"
@@ -16,6 +15,7 @@ import (
 // profilePage is the data of profile_edit.
 type profilePage struct {
 	Acting, Trouble  string
+	SignIn           string // address of the sign-in page, when that is the way on
 	DisplayName, Bio field
 	Avatar           fileField
 }
@@ -72,7 +72,7 @@ func (s *Server) profileSave(w http.ResponseWriter, r *http.Request) error {
 	}
 	actor, err := s.writer(w, r, form.Values)
 	if err != nil {
-		return err
+		return s.profileAgain(err, form.Values)
 	}
 	in := post.ProfileInput{
 		DisplayName: post.Change[string]{Sent: true, Value: form.Get("display_name")},
@@ -82,7 +82,7 @@ func (s *Server) profileSave(w http.ResponseWriter, r *http.Request) error {
 		_, err = s.cfg.Posts.UpdateProfile(r.Context(), actor, in)
 	}
 	if err != nil {
-		return s.profileAgain(err, v, actor, form.Values)
+		return s.profileAgain(err, form.Values)
 	}
 	redirect(w, r, "/u/"+actor.DID.String())
 	return nil
@@ -106,13 +106,19 @@ func (p *profilePage) mark(err error) {
 }
 
 // profileAgain makes an error show the form with what was typed.
-func (s *Server) profileAgain(err error, v visitor, actor agent.Actor, form url.Values) error {
-	if newGrantForm(err, actor.DID.String(), "/account/profile") != nil {
-		return err // the page for it asks for the permission
+func (s *Server) profileAgain(err error, form url.Values) error {
+	acting := form.Get(fieldActing)
+	if asksWho(err) || newGrantForm(err, acting, "/account/profile") != nil {
+		return err // it has a page of its own
 	}
 	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
-		p := newProfilePage(actor.DID.String(), form.Get("display_name"), form.Get("bio"))
+		v, lookup := s.visitor(w, r)
+		if lookup != nil {
+			return lookup
+		}
+		p := newProfilePage(acting, form.Get("display_name"), form.Get("bio"))
 		p.mark(err)
+		p.SignIn = signInAgain(err, acting, "/account/profile")
 		return s.show(w, r, v, status, "profile_edit", "Your profile", p)
 	}}
 }
