@@ -30,7 +30,7 @@ func (c *clock) advance(d time.Duration) { c.micros.Add(d.Microseconds()) }
 // quick is a queue that tests need not wait for.
 func quick() Timing {
 	return Timing{
-		Poll: 5 * time.Millisecond, Lease: 600 * time.Millisecond, Heartbeat: 100 * time.Millisecond,
+		Poll: 5 * time.Millisecond, Lease: 10 * time.Second, Heartbeat: 100 * time.Millisecond,
 		Backoff: time.Millisecond, Drain: 300 * time.Millisecond, Upkeep: 20 * time.Millisecond,
 	}
 }

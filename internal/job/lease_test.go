@@ -24,9 +24,7 @@ func TestNoJobIsDoneTwice(t *testing.T) {
 		left.Add(count)
 		var queues []*Queue
 		for range 4 {
-			timing := quick()
-			timing.Lease, timing.Heartbeat = time.Minute, 10*time.Second
-			q := newQueue(t, Config{DB: storetest.Open(t, cfg), Timing: timing})
+			q := newQueue(t, Config{DB: storetest.Open(t, cfg), Timing: quick()})
 			q.Register("count", func(_ context.Context, j Job) error {
 				var n int
 				if err := j.Decode(&n); err != nil {
