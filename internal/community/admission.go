@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -43,8 +44,10 @@ const (
 	// sweepEvery finds what was missed all the same, such as posts that were
 	// indexed before the profile of their community.
 	sweepEvery = 10 * time.Minute
-	// sweepPage is how many posts one transaction enqueues.
-	sweepPage = 200
+	// sweepPage is how many posts are read at once, sweepStep how many of them
+	// one transaction enqueues.
+	sweepPage = 5_000
+	sweepStep = 200
 )
 
 // Wake tells Run that the index has changed. It never blocks.
@@ -209,9 +212,11 @@ func (s *Service) sweep(ctx context.Context, community syntax.DID) error {
 				open = append(open, u)
 			}
 		}
-		err = s.cfg.DB.Tx(ctx, func(tx *store.Tx) error { return s.enqueue(ctx, tx, open, job.Normal) })
-		if err != nil {
-			return err
+		for part := range slices.Chunk(open, sweepStep) {
+			err := s.cfg.DB.Tx(ctx, func(tx *store.Tx) error { return s.enqueue(ctx, tx, part, job.Normal) })
+			if err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -40,6 +40,8 @@ type Config struct {
 	// Hosting knows which communities this instance holds the credentials of;
 	// nil: none.
 	Hosting Hosting
+	// HostingOff tells that no more can be made.
+	HostingOff bool
 	// Instance is this instance's own DID.
 	Instance syntax.DID
 	// Admins look after every community that is hosted here. With AdminsOnly

@@ -154,9 +154,13 @@ func TestWhoMayCreate(t *testing.T) {
 	if _, err := v.Create(t.Context(), guest, CreateInput{Name: "tools"}); err != nil {
 		t.Errorf("an admin: %v", err)
 	}
-	off := newVillage(t, db, newRepos(), func(c *Config) { c.Hosting = nil })
-	if _, err := off.Create(t.Context(), actor, CreateInput{Name: "tools"}); code(err) != "forbidden CommunityCreationRestricted" {
-		t.Errorf("nothing is hosted: %v", err)
+	for what, change := range map[string]func(*Config){
+		"nothing is hosted": func(c *Config) { c.Hosting = nil }, "nothing more is hosted": func(c *Config) { c.HostingOff = true },
+	} {
+		off := newVillage(t, db, newRepos(), change)
+		if _, err := off.Create(t.Context(), actor, CreateInput{Name: "tools"}); code(err) != "forbidden CommunityCreationRestricted" || off.Closed("") == "" {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 // when they can. An empty person is anybody.
 func (s *Service) Closed(person syntax.DID) string {
 	switch {
-	case s.cfg.Hosting == nil:
-		return "Communities cannot be created here: this server has nowhere to keep them."
+	case s.cfg.Hosting == nil || s.cfg.HostingOff:
+		return "Communities cannot be created here: this server has no PDS to keep them on. Its operator can configure one (hosting.pds_url)."
 	case s.cfg.AdminsOnly && !s.isAdmin(person):
 		return "On this site only its admins create communities."
 	}

@@ -31,7 +31,7 @@ func (d *Daemon) communities(i *instance, c *content, records *record.Writer) er
 		return err
 	}
 	c.communities, err = community.New(community.Config{
-		DB: i.DB, Index: c.index, Agent: c.agents, Records: records, Names: c.names, Jobs: i.queue, Hosting: i.accounts,
+		DB: i.DB, Index: c.index, Agent: c.agents, Records: records, Names: c.names, Jobs: i.queue, Hosting: i.accounts, HostingOff: !d.settings.Hosting.On(),
 		Instance: own, Admins: d.settings.Admins, AdminsOnly: d.settings.Community.Creation == config.CreationAdmins,
 		Logger: d.cfg.Logger, Now: d.cfg.Now,
 	})

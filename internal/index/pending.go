@@ -24,11 +24,13 @@ type Undecided struct {
 	id                int64
 }
 
+// undecidedQuery names the joins in the order in which SQLite is to take them:
+// it is asked all the time, and must cost as much as has changed.
 const undecidedQuery = `
-SELECT c.did, a.did, p.rkey, p.cid, p.id FROM %s
-JOIN post p ON p.id = r.post_id JOIN community m ON m.account_id = p.community_id
-JOIN account c ON c.id = p.community_id JOIN account a ON a.id = p.author_id
-WHERE NOT p.deleted AND p.state IN (0, 2) AND a.active AND %s`
+SELECT c.did, a.did, p.rkey, p.cid, p.id
+FROM %s CROSS JOIN post p CROSS JOIN community m CROSS JOIN account c CROSS JOIN account a
+WHERE p.id = r.post_id AND m.account_id = p.community_id AND c.id = p.community_id AND a.id = p.author_id
+  AND NOT p.deleted AND p.state IN (0, 2) AND a.active AND %s`
 
 // UndecidedSince lists posts that became undecided in the transactions after
 // one and up to another (see Seq), in communities that say that instance hosts
@@ -45,8 +47,8 @@ func (x *Index) UndecidedIn(ctx context.Context, community syntax.DID, after *Un
 	if after != nil {
 		id = after.id
 	}
-	return x.undecided(ctx, fmt.Sprintf(undecidedQuery, `account h JOIN post_rank r ON r.community_id = h.id`,
-		`h.did = $1 AND r.state IN (0, 2) AND r.post_id > $2 ORDER BY r.post_id LIMIT $3`), community, id, limit)
+	return x.undecided(ctx, fmt.Sprintf(undecidedQuery, `account h CROSS JOIN post_rank r`,
+		`h.did = $1 AND r.community_id = h.id AND r.state IN (0, 2) AND r.post_id > $2 ORDER BY r.post_id LIMIT $3`), community, id, limit)
 }
 
 func (x *Index) undecided(ctx context.Context, query string, args ...any) ([]Undecided, error) {
