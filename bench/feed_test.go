@@ -210,6 +210,7 @@ func (l *library) communityAsMember(i int) feed.Query {
 func (l *library) pages(b *testing.B, query func(int) feed.Query) {
 	took := make([]time.Duration, 0, b.N)
 	b.ReportAllocs()
+	used := startCPU()
 	b.ResetTimer()
 	for i := range b.N {
 		began := time.Now()
@@ -219,6 +220,7 @@ func (l *library) pages(b *testing.B, query func(int) feed.Query) {
 		}
 		took = append(took, time.Since(began))
 	}
+	used.report(b)
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
@@ -229,6 +231,7 @@ func (l *library) parallel(b *testing.B, query func(int) feed.Query) {
 	b.ReportAllocs()
 	b.SetParallelism(max(1, feedReaders/runtime.GOMAXPROCS(0)))
 	var n atomic.Int64
+	used := startCPU()
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -237,6 +240,7 @@ func (l *library) parallel(b *testing.B, query func(int) feed.Query) {
 			}
 		}
 	})
+	used.report(b)
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pages/s")
 }
 
@@ -310,11 +314,13 @@ func (l *library) threads(b *testing.B, root syntax.ATURI) {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
+	used := startCPU()
 	b.ResetTimer()
 	for range b.N {
 		if _, err := feeds.Thread(b.Context(), feed.ThreadQuery{Post: root, Sort: feed.Hot, Limit: 50, Depth: 10}); err != nil {
 			b.Fatal(err)
 		}
 	}
+	used.report(b)
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1000, "ms/page")
 }

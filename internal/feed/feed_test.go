@@ -381,3 +381,55 @@ func TestThreadBadInput(t *testing.T) {
 		t.Errorf("home of somebody who follows nothing: %s", got)
 	}
 }
+
+// TestProbe holds O4 for feeds: they can be answered before anything is loaded,
+// and say so when the database is gone.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	cfg := storetest.NewConfig(t, store.SQLite)
+	db, err := store.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := processOn(t, db, newClock())
+	if err := p.feeds.Probe(t.Context()); err != nil {
+		t.Errorf("before loading: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.feeds.Probe(t.Context()); err == nil {
+		t.Error("without a database: no error")
+	}
+}
+
+// TestSharedPages holds that what is kept for visitors is over as soon as anything
+// in the index changes, also what moves no post.
+func TestSharedPages(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c := newClock()
+		p := processOn(t, db, c)
+		m := newModel(t, p, c, "s", 8)
+		k := m.post(time.Minute)
+		q := Query{Listing: All, Sort: Newest, Limit: 5}
+		inactive := func(active bool) {
+			err := db.Tx(t.Context(), func(tx *store.Tx) error {
+				_, err := p.index.ApplyAccounts(t.Context(), tx, []index.AccountEvent{{DID: k.author,
+					Status: &index.Status{Active: active, Reason: "suspended", At: c.now()}}})
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, want := range []int{1, 1, 0, 0} {
+			if got := uris(t, p.feeds, q); len(got) != want {
+				t.Errorf("%d: %d posts, want %d", i, len(got), want)
+			}
+			if i == 1 {
+				inactive(false)
+			}
+		}
+	})
+}
