@@ -5,7 +5,11 @@ import (
 	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,6 +78,61 @@ func ingestFrames(b *testing.B, db *store.DB, x *index.Index, load *indexLoad) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	used.report(b)
 	stop()
+}
+
+// BenchmarkIngestMemory tells what following a stream holds in memory: after a
+// tenth of the events, and after all of them. One iteration is a million events.
+func BenchmarkIngestMemory(b *testing.B) {
+	total := size.Size(50_000, 1_000_000)
+	for _, engine := range []store.Engine{store.SQLite, store.Postgres} {
+		b.Run(string(engine), func(b *testing.B) {
+			db := storetest.New(b, engine)
+			x, err := index.New(index.Config{DB: db})
+			must(b, err)
+			load := &indexLoad{random: rand.New(rand.NewPCG(1, 2)), start: time.Now().Add(-time.Hour),
+				posts: size.Size(20_000, 200_000), accounts: size.Size(5_000, 50_000)}
+			load.fill(b, db, x)
+			for b.Loop() {
+				holdFrames(b, db, x, load, total)
+			}
+		})
+	}
+}
+
+func holdFrames(b *testing.B, db *store.DB, x *index.Index, load *indexLoad, total int) {
+	first := time.Now().Add(-time.Minute).UnixMicro()
+	made := 0
+	begin := make(chan struct{})
+	in, stop := follow(b, db, x, begin, func() []byte {
+		if made == total {
+			return nil
+		}
+		made++
+		return load.frame(first + int64(made) - 1)
+	})
+	defer stop()
+	close(begin)
+	for _, at := range []struct {
+		events int
+		unit   string
+	}{{total / 10, "MB-after-a-tenth"}, {total, "MB-after-all"}} {
+		until(in, func(s ingest.Status) bool { return s.Cursor >= first+int64(at.events)-1 })
+		debug.FreeOSMemory()
+		b.ReportMetric(residentMB(b), at.unit)
+	}
+}
+
+// residentMB is what this process has in memory, SQLite's cache included. It
+// is 0 where there is no /proc.
+func residentMB(b *testing.B) float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	kilobytes, err := strconv.Atoi(strings.Fields(rest)[0])
+	must(b, err)
+	return float64(kilobytes) / 1024
 }
 
 // follow starts to follow a host in memory.
