@@ -2,6 +2,7 @@ package community
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -200,6 +201,23 @@ func TestApprovedWhileItChanges(t *testing.T) {
 		v.expect(t, "changed meanwhile", post, "pending waits for approval")
 		if n := len(v.repos.in(garden, index.AcceptanceCollection)); n != 0 {
 			t.Errorf("%d acceptances", n)
+		}
+	})
+}
+
+// TestMemberMeanwhile holds that nobody is overlooked who is let in between the
+// look at them and the note that their post waits.
+func TestMemberMeanwhile(t *testing.T) {
+	t.Parallel()
+	eachVillage(t, Policy{Admission: Approval}, func(t *testing.T, v *village) {
+		for i := range 20 {
+			who := agent.Actor{DID: syntax.DID(made + strings.Repeat(string(rune('a'+i)), 20))}
+			post, _ := v.write(t, who, garden, "", "please")
+			approved := make(chan error)
+			go func() { approved <- v.ApprovePerson(t.Context(), actor, string(garden), string(who.DID)) }()
+			v.work(t)
+			check(t, <-approved)
+			v.expect(t, "approved at the same time", post, "accepted")
 		}
 	})
 }

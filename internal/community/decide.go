@@ -111,7 +111,13 @@ func (s *Service) decide(ctx context.Context, d deciding, at time.Time) (again b
 	case what.verdict == "":
 		return false, s.settled(ctx, d, said.at)
 	case what.verdict == wait:
-		return false, s.await(ctx, d, post, what.why, said.at)
+		if err := s.await(ctx, d, post, what.why, said.at); err != nil {
+			return false, err
+		}
+		// Who changes what this follows from looks for posts that wait. What was
+		// changed before this one was among them is seen here.
+		now, err := s.judge(ctx, d, post, outcome{})
+		return now.verdict != wait, err
 	case what.verdict == accept && post.State == index.Accepted, what.verdict == remove && post.State == index.Removed:
 		return false, s.settled(ctx, d, said.at)
 	}

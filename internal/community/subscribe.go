@@ -37,12 +37,21 @@ func (s *Service) Subscribe(ctx context.Context, actor agent.Actor, text string,
 	if err != nil {
 		return Record{}, err
 	}
-	// What they posted before may be let in now.
-	err = s.cfg.DB.Tx(context.WithoutCancel(ctx), func(tx *store.Tx) error { return s.lookAgain(ctx, tx, id.DID, actor.DID) })
-	if err != nil {
+	if err := s.letIn(context.WithoutCancel(ctx), id.DID, actor.DID); err != nil {
 		s.log.ErrorContext(ctx, "posts of a new member wait for the next look", "did", actor.DID, "community", id.DID, "error", err)
 	}
 	return done, nil
+}
+
+// letIn has what a new member posted before decided anew; mostly there is nothing.
+func (s *Service) letIn(ctx context.Context, community, person syntax.DID) error {
+	var n int
+	err := s.cfg.DB.Read().QueryRowContext(ctx, `SELECT count(*) FROM community_review WHERE community = $1 AND author = $2`,
+		community, person).Scan(&n)
+	if err != nil || n == 0 {
+		return err
+	}
+	return s.cfg.DB.Tx(ctx, func(tx *store.Tx) error { return s.lookAgain(ctx, tx, community, person) })
 }
 
 // subscribing writes into the record of a subscription what a member wants.
