@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -181,41 +182,55 @@ const batch = 16
 // fill reads candidates until the page is full. end is where it ended, nil when
 // nothing that the viewer may see comes after.
 func (f *Feeds) fill(ctx context.Context, q Query, v index.Viewer, m *merged) (posts []index.Post, end *index.RankKey, err error) {
-	room := PageBytes
-	in := listings[q.Listing]
-	n := min(q.Limit+1, batch)
+	room, most := PageBytes, batch
 	for {
+		n := most
+		if most == batch {
+			n = min(batch, q.Limit+1-len(posts))
+		}
 		some, err := m.next(ctx, n)
-		if err != nil {
+		if err != nil || len(some) == 0 {
+			return posts, nil, err
+		}
+		if some, err = f.sift(ctx, q, v, some); err != nil {
 			return nil, nil, err
 		}
-		if len(some) == 0 {
-			return posts, nil, nil
-		}
-		ids := make([]int64, len(some))
-		for i, c := range some {
-			ids[i] = c.post
-		}
-		seen, err := f.index.Posts(ctx, v, in, ids)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, c := range some {
-			p, ok := seen[c.post]
-			if !ok {
-				continue
+		most = hiddenBatch // unless something can be seen here
+		for part := range slices.Chunk(some, batch) {
+			seen, err := f.index.Posts(ctx, v, listings[q.Listing], ids(part))
+			if err != nil {
+				return nil, nil, err
 			}
-			if room -= len(p.Record); len(posts) == q.Limit || room < 0 && len(posts) > 0 {
-				return posts, end, nil // the one too many proves another page
+			for _, c := range part {
+				p, ok := seen[c.post]
+				if !ok {
+					continue
+				}
+				if room -= len(p.Record); len(posts) == q.Limit || room < 0 && len(posts) > 0 {
+					return posts, end, nil // the one too many proves another page
+				}
+				posts, end, most = append(posts, p), &c.key, batch
 			}
-			posts, end = append(posts, p), &c.key
 		}
-		if len(seen) == 0 { // much is hidden here
-			n = min(n*2, hiddenBatch)
-			continue
-		}
-		n = max(1, min(q.Limit+1-len(posts), batch))
 	}
+}
+
+// sift leaves out what the viewer may not see, where that can be asked for less
+// than it takes to read posts whole.
+func (f *Feeds) sift(ctx context.Context, q Query, v index.Viewer, some []candidate) ([]candidate, error) {
+	if len(some) <= batch {
+		return some, nil
+	}
+	seen, err := f.index.Shown(ctx, v, listings[q.Listing], ids(some))
+	return slices.DeleteFunc(some, func(c candidate) bool { return !seen[c.post] }), err
+}
+
+func ids(some []candidate) []int64 {
+	out := make([]int64, len(some))
+	for i, c := range some {
+		out[i] = c.post
+	}
+	return out
 }
 
 // hiddenBatch is how many posts are looked at at once where most are hidden.

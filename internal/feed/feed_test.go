@@ -433,3 +433,32 @@ func TestSharedPages(t *testing.T) {
 		}
 	})
 }
+
+// TestMuchIsHidden holds that a page is found behind any number of posts that the
+// reader may not see, with few of them read whole.
+func TestMuchIsHidden(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c := newClock()
+		p := processOn(t, db, c)
+		m := newModel(t, p, c, "h", 9)
+		spammer := m.did("author", 0)
+		n := size.Size(120, 2000)
+		for range n {
+			if k := m.post(time.Minute); k.author != spammer {
+				m.remove(k)
+			}
+		}
+		wanted := m.post(day)
+		for wanted.author == spammer || !wanted.accepted {
+			wanted = m.post(day)
+		}
+		m.block(spammer)
+		for _, listing := range []Listing{All, Community} {
+			q := Query{Listing: listing, Community: m.did("community", wanted.community), Sort: Newest, Viewer: m.reader(), Limit: 1}
+			if got := uris(t, p.feeds, q); !slices.Equal(got, m.expect(q)[:1]) {
+				t.Errorf("listing %d: %v, want %v", listing, got, m.expect(q)[:1])
+			}
+		}
+	})
+}

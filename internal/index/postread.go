@@ -96,6 +96,27 @@ func (x *Index) Posts(ctx context.Context, v Viewer, in Listing, ids []int64) (m
 	return out, nil
 }
 
+// Shown tells which of the posts with these ids the viewer may see in a listing,
+// as far as that does not depend on what their authors warn of.
+func (x *Index) Shown(ctx context.Context, v Viewer, in Listing, ids []int64) (map[int64]bool, error) {
+	list, args := store.List(3, ids)
+	//nolint:sqlclosecheck // each closes the rows
+	rows, err := x.db.Read().QueryContext(ctx, `
+		SELECT p.id FROM post p CROSS JOIN account a CROSS JOIN account c LEFT JOIN community m ON m.account_id = p.community_id
+		WHERE `+postJoins+` AND p.id IN `+list+` AND `+postShown(v, in), append(x.sight(v), args...)...)
+	if err != nil {
+		return nil, fmt.Errorf("look which posts are shown: %w", err)
+	}
+	out := map[int64]bool{}
+	err = each(rows, func() error {
+		var id int64
+		err := rows.Scan(&id)
+		out[id] = true
+		return err
+	})
+	return out, err
+}
+
 // readPosts reads posts under a condition whose parameters begin at $3, with
 // how the viewer stands to them.
 func (x *Index) readPosts(ctx context.Context, v Viewer, in Listing, cond string, args []any) ([]Post, error) {

@@ -3,6 +3,7 @@ package xrpc
 import (
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -55,7 +56,10 @@ func (s *Server) getProfile(w http.ResponseWriter, r *http.Request, who caller) 
 	if err != nil {
 		return err
 	}
-	if !ok {
+	switch {
+	case !ok && did == who.account.DID: // who has just come has a profile all the same
+		p = index.Profile{Account: index.Account{DID: did, Handle: who.account.Handle}, CreatedAt: time.Now()}
+	case !ok:
 		return fault.New(fault.NotFound, "Nobody of this name has been seen here.").WithCode("ProfileNotFound")
 	}
 	view := s.profileView(p)
