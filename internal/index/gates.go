@@ -73,6 +73,9 @@ func (x *Index) Gates(ctx context.Context, from GatePlace, before time.Time, lim
 		return nil, from, false, nil
 	}
 	t := tables[from.table]
+	if before.Unix() < 0 {
+		before = time.Unix(0, 0) // no revision is from before that
+	}
 	//nolint:sqlclosecheck // each closes the rows
 	rows, err := x.db.Read().QueryContext(ctx, `
 		SELECT a.did, g.rev, g.`+t.account+`, g.`+t.key+` FROM `+t.name+` g JOIN account a ON a.id = g.`+t.account+`

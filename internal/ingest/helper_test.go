@@ -96,7 +96,8 @@ func newRigOf(db *store.DB, limits Limits, dir Directory, sources []Source) (*ri
 	log, reg := &lockedBuffer{}, prometheus.NewRegistry()
 	in, err := New(Config{
 		DB: db, Index: x, Sources: sources, Directory: dir, Limits: limits, Hosting: Hosting{Skip: true},
-		Stream: guard.Client(egress.Limits{}), Repos: guard.Client(egress.Limits{Timeout: 20 * time.Second}), Fetch: guard.Client(egress.Limits{Timeout: 5 * time.Second, MaxBytes: 1 << 20}),
+		Retention: Retention{Gates: 100 * 365 * 24 * time.Hour}, // the records of tests are old
+		Stream:    guard.Client(egress.Limits{}), Repos: guard.Client(egress.Limits{Timeout: 20 * time.Second}), Fetch: guard.Client(egress.Limits{Timeout: 5 * time.Second, MaxBytes: 1 << 20}),
 		Logger: slog.New(slog.NewTextHandler(log, nil)), Metrics: reg,
 	})
 	if err != nil {

@@ -28,7 +28,8 @@ type repo struct {
 	rev          int64
 	data         *digest // nil until a commit has been verified
 	base, broken int64
-	// pruned is up to where nothing holds late commits back any more.
+	// pruned is up to where late commits are not applied, since nothing holds
+	// their records back any more.
 	pruned int64
 	wanted bool
 }

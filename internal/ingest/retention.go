@@ -2,8 +2,8 @@ package ingest
 
 import (
 	"context"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -91,6 +91,9 @@ func (t tidier) accounts(ctx context.Context) (removed int64, err error) {
 
 // gates removes rows that say that a record is not there any more, where the
 // repository is verified beyond them. Elsewhere nothing else tells what is late.
+// It takes two rounds: one notes up to where late commits are not applied any
+// more, the next removes. So no batch that has read the repository's state
+// before the note is still to be written.
 func (t tidier) gates(ctx context.Context) (removed int64, err error) {
 	before := t.in.cfg.Now().Add(-t.in.cfg.Retention.Gates)
 	var place index.GatePlace
@@ -119,22 +122,24 @@ func (t tidier) prune(ctx context.Context, gates []index.Gate) (removed int64, e
 		return 0, err
 	}
 	upTo := map[syntax.DID]int64{}
-	gates = slices.DeleteFunc(gates, func(g index.Gate) bool {
-		r := repos[g.DID]
-		if r.data == nil || r.wanted || max(r.rev, r.base) <= g.Rev {
-			return true
+	var over []index.Gate
+	for _, g := range gates {
+		switch r := repos[g.DID]; {
+		case r.data == nil || r.wanted || max(r.rev, r.base) <= g.Rev:
+		case g.Rev <= r.pruned:
+			over = append(over, g)
+		default:
+			upTo[g.DID] = max(upTo[g.DID], g.Rev)
 		}
-		upTo[g.DID] = max(upTo[g.DID], g.Rev)
-		return false
-	})
-	if len(gates) == 0 {
+	}
+	if len(over)+len(upTo) == 0 {
 		return 0, nil
 	}
 	err = t.in.cfg.DB.Tx(ctx, func(tx *store.Tx) error {
 		if err := t.in.lease.hold(ctx, tx); err != nil {
 			return err
 		}
-		if removed, err = t.in.cfg.Index.PruneGates(ctx, tx, gates); err != nil {
+		if removed, err = t.in.cfg.Index.PruneGates(ctx, tx, over); err != nil {
 			return err
 		}
 		return t.mark(ctx, tx, upTo)
@@ -142,14 +147,9 @@ func (t tidier) prune(ctx context.Context, gates []index.Gate) (removed int64, e
 	return removed, err
 }
 
-// mark notes up to where gates of repositories were removed.
+// mark notes up to where late commits of repositories are not applied any more.
 func (t tidier) mark(ctx context.Context, tx *store.Tx, upTo map[syntax.DID]int64) error {
-	dids := make([]syntax.DID, 0, len(upTo))
-	for did := range upTo {
-		dids = append(dids, did)
-	}
-	slices.SortFunc(dids, func(a, b syntax.DID) int { return strings.Compare(string(a), string(b)) })
-	for _, did := range dids {
+	for _, did := range slices.Sorted(maps.Keys(upTo)) { // one order of locks for everybody
 		_, err := tx.ExecContext(ctx, `UPDATE ingest_repo SET pruned = $1 WHERE did = $2 AND pruned < $1`, upTo[did], did)
 		if err != nil {
 			return err

@@ -21,7 +21,7 @@ func later(t *testing.T, db *store.DB, dir Directory, ahead time.Duration) *rig 
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.cfg.Index, r.cfg.Now, r.lease.off = x, now, true
+	r.cfg.Index, r.cfg.Now, r.cfg.Retention, r.lease.off = x, now, Retention{}.withDefaults(), true
 	return r
 }
 
@@ -53,7 +53,7 @@ func TestGatesArePruned(t *testing.T) {
 		for _, step := range []struct {
 			days int
 			want int64
-		}{{29, 0}, {31, 1}} {
+		}{{29, 0}, {29, 0}, {31, 0}, {31, 1}, {31, 0}} { // noted first, removed the next time
 			// The records of the test are of 1 January.
 			ahead := time.Until(rev(2).Time().Add(time.Duration(step.days) * 24 * time.Hour))
 			if n, err := (tidier{later(t, db, w, ahead).Ingester}).gates(t.Context()); n != step.want || err != nil {
