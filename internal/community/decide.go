@@ -9,6 +9,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/atoll-social/atoll/internal/account"
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/job"
@@ -71,13 +72,14 @@ func (s *Service) decideJob(ctx context.Context, j job.Job) error {
 // parked makes of an error what the queue understands.
 func (s *Service) parked(err error) error {
 	var e *agent.Error
+	var credentials *account.Error
 	switch {
-	case !errors.As(err, &e):
-		return err
-	case e.Kind == agent.RateLimited && e.Until.After(s.cfg.Now()):
+	case errors.As(err, &e) && e.Kind == agent.RateLimited && e.Until.After(s.cfg.Now()):
 		return job.Park(e.Until, err)
-	case e.Kind == agent.RateLimited, e.Kind == agent.Unreachable:
+	case e != nil && (e.Kind == agent.RateLimited || e.Kind == agent.Unreachable):
 		return job.Park(s.cfg.Now().Add(pause), err)
+	case e == nil && errors.As(err, &credentials):
+		return job.Park(s.cfg.Now().Add(sweepEvery), err) // the operator hears of it from account
 	}
 	return err
 }
@@ -100,8 +102,8 @@ func (s *Service) decide(ctx context.Context, d deciding, at time.Time) (again b
 		return false, s.settled(ctx, d, said.at) // gone, or gone elsewhere
 	}
 	hosts, err := s.hosts(ctx, d.Community)
-	if err != nil || !hosts {
-		return false, err
+	if err != nil || !hosts || !post.CommunityActive {
+		return false, err // when it is active again, the sweep finds the post
 	}
 	what, err := s.judge(ctx, d, post, said)
 	if err != nil {
@@ -165,15 +167,7 @@ func (s *Service) byPolicy(ctx context.Context, d deciding, post index.Standing)
 	if post.State == index.PendingReacceptance {
 		return outcome{verdict: accept}, nil // it was let in, and edits are free
 	}
-	ok, why := true, Reason("")
-	switch policy.Admission {
-	case Members:
-		ok, err = s.cfg.Index.Subscribes(ctx, d.Author, d.Community)
-		why = NeedsMembership
-	case Approval:
-		ok, err = s.approved(ctx, d.Community, d.Author)
-		why = NeedsApproval
-	}
+	ok, why, err := s.known(ctx, d, policy.Admission)
 	switch {
 	case err != nil:
 		return outcome{}, fmt.Errorf("who is %s to %s: %w", d.Author, d.Community, err)
@@ -181,6 +175,24 @@ func (s *Service) byPolicy(ctx context.Context, d deciding, post index.Standing)
 		return outcome{verdict: wait, why: why}, nil
 	}
 	return outcome{verdict: accept}, nil
+}
+
+// known tells whether a community takes what an author posts for the first time,
+// or what it waits for. A service that the community has authorized needs to be
+// neither a member nor approved (A11).
+func (s *Service) known(ctx context.Context, d deciding, a Admission) (ok bool, why Reason, err error) {
+	if a == Open {
+		return true, "", nil
+	}
+	if ok, err = s.cfg.Index.Authorized(ctx, d.Community, d.Author); ok || err != nil {
+		return ok, "", err
+	}
+	if a == Members {
+		ok, err = s.cfg.Index.Subscribes(ctx, d.Author, d.Community)
+		return ok, NeedsMembership, err
+	}
+	ok, err = s.approved(ctx, d.Community, d.Author)
+	return ok, NeedsApproval, err
 }
 
 // carryOut writes an outcome into the community's repository. An acceptance

@@ -19,7 +19,7 @@ import (
 type Admission string
 
 // The admissions. Whoever is banned is never admitted; who looks after the
-// community always is.
+// community always is, and so are services that it has authorized.
 const (
 	Open     Admission = "open"     // everybody's
 	Members  Admission = "members"  // those of its subscribers; others' wait until they subscribe

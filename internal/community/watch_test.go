@@ -11,6 +11,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/atoll-social/atoll/internal/account"
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/index"
@@ -136,6 +137,7 @@ func TestServerAway(t *testing.T) {
 	}{
 		{&agent.Error{Kind: agent.Unreachable}, true}, {&agent.Error{Kind: agent.RateLimited}, true},
 		{&agent.Error{Kind: agent.RateLimited, Until: later}, true},
+		{account.CheckName("-"), true}, // any error about the community's account
 		{&agent.Error{Kind: agent.NeedsSignIn}, false}, {errors.New("a bug"), false},
 	} {
 		v.repos.fail = tt.fail

@@ -16,7 +16,8 @@ import (
 func AdmissionKey(uri syntax.ATURI) syntax.RecordKey { return admissionKey(uri) }
 
 // Undecided is a post that its community has to decide about: it is new, or has
-// changed since it was accepted.
+// changed since it was accepted. Where the author's account or the community's is
+// inactive there is nothing to decide.
 type Undecided struct {
 	Community, Author syntax.DID
 	RKey              syntax.RecordKey
@@ -30,7 +31,7 @@ const undecidedQuery = `
 SELECT c.did, a.did, p.rkey, p.cid, p.id
 FROM %s CROSS JOIN post p CROSS JOIN community m CROSS JOIN account c CROSS JOIN account a
 WHERE p.id = r.post_id AND m.account_id = p.community_id AND c.id = p.community_id AND a.id = p.author_id
-  AND NOT p.deleted AND p.state IN (0, 2) AND a.active AND %s`
+  AND NOT p.deleted AND p.state IN (0, 2) AND a.active AND c.active AND %s`
 
 // UndecidedSince lists posts that became undecided in the transactions after
 // one and up to another (see Seq), in communities that say that instance hosts
@@ -90,9 +91,9 @@ type Standing struct {
 	RKey              syntax.RecordKey
 	CID               syntax.CID
 	State             State
-	// AuthorActive tells that the author's account is; Shown, that the community
-	// may be shown, too.
-	AuthorActive, Shown bool
+	// AuthorActive and CommunityActive tell that the accounts are; Shown, that the
+	// community may be shown, too.
+	AuthorActive, CommunityActive, Shown bool
 	// Accepted is the version that an acceptance is for, empty without one.
 	Accepted syntax.CID
 	// Removal is nil without one.
@@ -128,13 +129,13 @@ func (x *Index) Standing(ctx context.Context, uri syntax.ATURI) (s Standing, ok 
 	var removed syntax.CID
 	var at int64
 	ok, err = found(x.db.Read().QueryRowContext(ctx, `
-		SELECT c.did, a.did, p.rkey, p.cid, p.state, a.active, c.active AND m.host_ok IS NOT FALSE,
+		SELECT c.did, a.did, p.rkey, p.cid, p.state, a.active, c.active, c.active AND m.host_ok IS NOT FALSE,
 		       COALESCE(d.accept_cid, ''), COALESCE(d.remove_cid, ''), d.remove_code, d.remove_reason, COALESCE(d.remove_at, 0)
 		FROM post p JOIN account a ON a.id = p.author_id JOIN account c ON c.id = p.community_id
 		LEFT JOIN community m ON m.account_id = c.id
 		LEFT JOIN admission d ON d.post_id = p.id AND d.community_id = p.community_id
 		WHERE p.id = $1 AND NOT p.deleted`, id).
-		Scan(&s.Community, &s.Author, &s.RKey, &s.CID, &s.State, &s.AuthorActive, &s.Shown, &s.Accepted, &removed, &code, &reason, &at))
+		Scan(&s.Community, &s.Author, &s.RKey, &s.CID, &s.State, &s.AuthorActive, &s.CommunityActive, &s.Shown, &s.Accepted, &removed, &code, &reason, &at))
 	if removed != "" {
 		s.Removal = &Removal{Code: code.String, Reason: reason.String, At: store.FromMicros(at)}
 	}
