@@ -182,9 +182,25 @@ func (x *Index) hottest(ctx context.Context, q RankQuery) ([]Rank, error) {
 	}
 }
 
-// ranked runs one query. extra is a further condition on r. Where an index has
-// bands, the order begins with them.
+// ranked runs one query. extra is a further condition on r.
 func (x *Index) ranked(ctx context.Context, q RankQuery, extra string) ([]Rank, error) {
+	query, args := rankedQuery(q, extra)
+	//nolint:sqlclosecheck // each closes the rows
+	rows, err := x.db.Read().QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Rank, 0, q.Limit)
+	err = scanRanks(rows, func(r Rank) { out = append(out, r) })
+	return out, err
+}
+
+// bandOf are the coarser keys that indexes of post_rank are ordered by.
+var bandOf = map[string]func(int64) int64{`r.hot_band`: hotBand, `r.top_band`: topBand}
+
+// rankedQuery writes the query. Where the index that it walks is ordered by
+// bands, the order begins with them.
+func rankedQuery(q RankQuery, extra string) (string, []any) {
 	var args []any
 	param := func(v int64) string {
 		args = append(args, v)
@@ -202,8 +218,7 @@ func (x *Index) ranked(ctx context.Context, q RankQuery, extra string) ([]Rank, 
 		if q.Order == ByHot {
 			band = `r.hot_band`
 		}
-	case q.Order == ByNew || q.Since > 0:
-		// The index of the newest posts finds them.
+	case q.Order == ByNew || q.Since > 0: // the index of the newest posts finds them
 		from, where, created = ` FROM post p CROSS JOIN post_rank r`, `r.post_id = p.id AND NOT p.deleted AND r.community_id IS NOT NULL`, `p.created_at`
 		if q.Order == ByNew {
 			column, id = `p.created_at`, `p.id`
@@ -222,7 +237,7 @@ func (x *Index) ranked(ctx context.Context, q RankQuery, extra string) ([]Rank, 
 		where += ` AND ` + created + ` < ` + param(q.Before)
 	}
 	if q.After != nil {
-		if of := map[string]func(int64) int64{`r.hot_band`: hotBand, `r.top_band`: topBand}[band]; of != nil {
+		if of := bandOf[band]; of != nil {
 			where += ` AND ` + band + ` <= ` + param(of(q.After.Key))
 		}
 		where += ` AND (` + column + `, ` + id + `) < (` + param(q.After.Key) + `, ` + param(q.After.Post) + `)`
@@ -230,14 +245,7 @@ func (x *Index) ranked(ctx context.Context, q RankQuery, extra string) ([]Rank, 
 	if band != "" {
 		band += ` DESC, `
 	}
-	rows, err := x.db.Read().QueryContext(ctx, `SELECT `+rankFields+from+` WHERE `+where+
-		` ORDER BY `+band+column+` DESC, `+id+` DESC LIMIT `+param(int64(q.Limit)), args...)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Rank, 0, q.Limit)
-	err = scanRanks(rows, func(r Rank) { out = append(out, r) })
-	return out, err
+	return `SELECT ` + rankFields + from + ` WHERE ` + where + ` ORDER BY ` + band + column + ` DESC, ` + id + ` DESC LIMIT ` + param(int64(q.Limit)), args
 }
 
 // Scores lists the scores of what a community has accepted and was made since a
