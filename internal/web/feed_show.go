@@ -23,7 +23,8 @@ type feedPage struct {
 	Heading, Lead string
 	List          listItem
 	Followed      []communityLine // the viewer's communities
-	Welcome       []suggestion    // instead of posts, for somebody who follows nothing
+	Newcomer      bool            // follows nothing: suggestions stand in place of posts
+	Welcome       []suggestion
 	Form          postForm
 }
 
@@ -69,10 +70,9 @@ func (s *Server) homeFeed(w http.ResponseWriter, r *http.Request, v visitor) err
 	}
 	data := feedPage{Heading: "Home", Lead: "What you subscribe to, as much of each as you chose.", Followed: followed,
 		Form: newPostForm(v.viewer(), newPostKey(), "", "", "")}
-	if len(followed) == 0 {
+	if data.Newcomer = len(followed) == 0; data.Newcomer {
 		data.Welcome, err = s.suggestions(r.Context(), v)
-	}
-	if err == nil && len(data.Welcome) == 0 {
+	} else {
 		data.List, err = s.list(r, v, feed.Query{Listing: feed.Home}, emptyItem{
 			Heading: "Quiet water", Words: "Your communities have no posts in this order yet.",
 			Links: []link{{URL: "/communities", Text: "Find more communities"}, {URL: "/discover", Text: "Look around", Plain: true}},

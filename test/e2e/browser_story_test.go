@@ -1,0 +1,283 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/atoll-social/atoll/test/network"
+)
+
+// TestStoryInARealBrowser lives in Atoll as two members do, one on each PDS: a
+// community is founded, followed a little or a lot, written to with a picture,
+// answered, voted on, edited, deleted, blocked and paged through. Every page on
+// the way is looked at by everyReader.
+func TestStoryInARealBrowser(t *testing.T) {
+	t.Parallel()
+	inst := start(t, shape{confidential: true})
+	axe := axeSource(t)
+	c := inst.chromium()
+	members := []network.Account{inst.network.NewAccount(t, 0), inst.network.NewAccount(t, 1)}
+	windows := []*window{c.window(), c.window()}
+	for i, w := range windows {
+		w.signIn(members[i], "/")
+		w.want("Where to begin", "All communities")
+	}
+	place := windows[0].founds()
+	titles, pages := make([]string, len(windows)), make([]string, len(windows))
+	for i, w := range windows {
+		w.subscribes(place)
+		titles[i], pages[i] = w.postsWithPicture(place, members[i])
+	}
+	var comment string
+	for i, w := range windows {
+		other := 1 - i
+		w.open(pages[other])
+		w.want(titles[other])
+		w.votes()
+		comment = w.converses(pages[other])
+		w.blocks(members[other], titles[other])
+	}
+	windows[0].pagesOn(inst, members[0], place)
+	windows[0].open("/")
+	windows[0].want(titles[1], "Your communities")
+	everyReader(windows[1], axe, []string{
+		"/", "/discover", "/all", "/communities", "/communities/new", place, place + "?sort=top&t=week", pages[0], pages[1], comment, comment + "/edit", pages[1] + "/edit",
+		pages[1] + "/delete", "/u/" + members[0].Handle, "/u/" + members[1].Handle + "/comments", "/account", "/account/profile", "/account/blocks", "/posts/new", "/nowhere",
+	})
+	everyReader(windows[0], axe, []string{place, place + "/edit", pages[0]})
+	everyReader(c.window(), axe, []string{"/", "/discover", place, pages[0], "/u/" + members[0].Handle, "/communities", "/sign-in"})
+}
+
+// founds creates a community and returns its page.
+func (w *window) founds() (page string) {
+	w.t.Helper()
+	w.open("/communities")
+	w.press("Create a community")
+	w.awaitPath("/communities/new")
+	w.fill("name", network.Name("cove"))
+	w.fill("display_name", "The Cove")
+	w.fill("description", "A **sheltered** place, for what the sea brings.")
+	w.press("Create")
+	w.await("the page of the community", `/^\/c\/cove/.test(location.pathname)`)
+	w.want("The Cove", "A sheltered place", "Everybody may post here.", "Edit the community")
+	return eval[string](w, `location.pathname`)
+}
+
+// marked leaves something on the page that loading it anew would take away, and
+// returns how to see whether it is still there.
+func (w *window) marked() (still string) {
+	w.t.Helper()
+	eval[struct{}](w, `window.still = true`)
+	return `window.still === true`
+}
+
+// subscribes follows the community and moves the slider, which says what it does
+// at once.
+func (w *window) subscribes(place string) {
+	w.t.Helper()
+	w.open(place)
+	w.press("Subscribe")
+	w.await("the slider", `document.querySelector("input[type=range]")`)
+	still := w.marked()
+	eval[struct{}](w, `(e => { e.value = 5; e.dispatchEvent(new Event("input", {bubbles: true})); })(document.querySelector("input[type=range]"))`)
+	w.await("the words for it", still+` && document.querySelector("[data-words]").innerText.includes("even what was voted down")`)
+	w.press("Save")
+	w.await("the level that was chosen", `!window.still && document.querySelector("input[type=range]")?.value === "5"`)
+}
+
+// postsWithPicture writes a post with a preview and a picture, and waits until
+// the community has admitted it.
+func (w *window) postsWithPicture(place string, member network.Account) (title, page string) {
+	w.t.Helper()
+	file := filepath.Join(w.t.TempDir(), "jetty.png")
+	if err := os.WriteFile(file, seaPicture(w.t), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	title = "from the jetty " + network.Name("x")
+	w.open(place)
+	still := w.marked()
+	eval[struct{}](w, `document.querySelector("details.compose").open = true`)
+	w.fill("title", title)
+	w.fill("content", "The water was **warm**.")
+	w.await("the preview, while typing", still+` && document.querySelector("[data-look] strong")?.innerText === "warm"`)
+	w.fill("alt", "A jetty at dusk")
+	w.do("choose a picture", chromedp.SetUploadFiles(chromedp.CSS(`input[name=pictures]`), []string{file}))
+	w.press("Post")
+	if text := w.awaitPost(); !strings.Contains(text, title) || !strings.Contains(text, "@"+member.Handle) {
+		w.t.Errorf("the browser is led to %q, want the post %q", text, title)
+	}
+	w.await("the picture", `(i => i && i.complete && i.naturalWidth > 0 && i.alt === "A jetty at dusk")(document.querySelector(".pictures img"))`)
+	page = eval[string](w, `location.pathname`)
+	eventually(w.t, 20*time.Second, "the community to admit the post", func() bool {
+		w.open(place)
+		return w.shows(title)
+	})
+	return title, page
+}
+
+func seaPicture(t *testing.T) []byte {
+	t.Helper()
+	m := image.NewRGBA(image.Rect(0, 0, 640, 360))
+	for y := range 360 {
+		for x := range 640 {
+			m.Set(x, y, color.RGBA{uint8(40 + y/4), uint8(90 + y/3), uint8(120 + (x+y)/10), 255})
+		}
+	}
+	var out bytes.Buffer
+	if err := png.Encode(&out, m); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// votes votes for the post that the window is at, takes it back and votes again,
+// without loading the page.
+func (w *window) votes() {
+	w.t.Helper()
+	still := w.marked()
+	up := `document.querySelector(".post.whole .vote[value=up]")`
+	for _, want := range []string{"1", "0", "1"} {
+		eval[chromedp.Void](w, up+`.click()`)
+		w.await("the score "+want, fmt.Sprintf(`%s && document.querySelector(".post.whole [data-score]").innerText === %q && (%s.ariaPressed === "true") === %t`, still, want, up, want == "1"))
+	}
+	eval[chromedp.Void](w, `location.reload()`)
+	w.await("the vote after loading the page anew", `!window.still && `+up+`?.ariaPressed === "true"`)
+}
+
+// converses answers the post, changes the answer, answers again and takes the
+// first back. It returns the page of the second.
+func (w *window) converses(page string) (comment string) {
+	w.t.Helper()
+	first := w.answers(page, "Was it cold?")
+	w.open(first + "/edit")
+	w.fill("content", "Was it *really* cold?")
+	w.press("Save")
+	w.awaitPath(first)
+	w.want("Was it really cold?", "edited")
+	second := w.answers(page, "I mean the water.")
+	w.open(page)
+	w.want("Was it really cold?", "I mean the water.")
+	eval[chromedp.Void](w, `document.querySelector(".comment summary").click()`)
+	w.await("a folded comment", `!document.querySelector(".comment details").open`)
+	w.open(first + "/delete")
+	w.want("Was it really cold?")
+	w.press("Delete it")
+	w.awaitPath(page)
+	if w.shows("really cold") {
+		w.t.Errorf("the comment is still there\n%s", w.describe())
+	}
+	return second
+}
+
+func (w *window) answers(page, text string) (comment string) {
+	w.t.Helper()
+	w.open(page)
+	w.fill("content", text)
+	w.press("Say it")
+	w.await("the answer in its place", `/\/c\/did:[^/]+\/[^/]+$/.test(location.pathname)`)
+	w.want(text)
+	return eval[string](w, `location.pathname`)
+}
+
+// blocks blocks somebody, looks whether they have gone, and unblocks.
+func (w *window) blocks(whom network.Account, title string) {
+	w.t.Helper()
+	w.open("/u/" + whom.Handle)
+	w.want(title)
+	w.press("Block")
+	w.await("the block", `document.body.innerText.includes("You block this member")`)
+	w.open("/discover?sort=new")
+	if w.shows(title) {
+		w.t.Errorf("a post of somebody blocked is shown\n%s", w.describe())
+	}
+	w.open("/account/blocks")
+	w.want("@" + whom.Handle)
+	w.press("Unblock")
+	w.await("the end of the block", `document.body.innerText.includes("Nobody and nothing")`)
+	w.open("/discover?sort=new")
+	w.want(title)
+}
+
+// pagesOn goes on to a second page of posts without loading the first anew.
+func (w *window) pagesOn(inst *instance, author network.Account, place string) {
+	w.t.Helper()
+	commons := community(w.t, inst.network)
+	for range 30 {
+		writeDirectly(w.t, inst.network, author, commons, "one of many "+network.Name("x"))
+	}
+	eventually(w.t, 20*time.Second, "thirty posts", func() bool {
+		w.open("/discover?sort=new")
+		return eval[bool](w, `[...document.querySelectorAll(".post-title")].filter(e => e.innerText.includes("one of many")).length === 25`)
+	})
+	still := w.marked()
+	w.press("More posts")
+	w.await("the second page", still+` && document.querySelectorAll("[data-list] > li").length > 30`)
+	if twice := eval[int](w, `(ids => ids.length - new Set(ids).size)([...document.querySelectorAll("[data-list] > li")].map(e => e.id))`); twice > 0 {
+		w.t.Errorf("%d posts are there twice", twice)
+	}
+	w.open(place)
+}
+
+// axeSource installs axe-core, which finds what gets in the way of people who
+// cannot see, hear or use a mouse.
+func axeSource(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("axe")); err != nil {
+		t.Fatal(err)
+	}
+	install := exec.Command("npm", "ci")
+	install.Dir = dir
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Fatalf("npm ci: %v\n%s", err, out)
+	}
+	source, err := os.ReadFile(filepath.Join(dir, "node_modules/axe-core/axe.min.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(source)
+}
+
+// everyReader looks at pages as people with a phone and with a large screen, by
+// day and by night, and with axe-core.
+func everyReader(w *window, axe string, pages []string) {
+	w.t.Helper()
+	for i, path := range pages {
+		for _, width := range []int64{360, 1280} {
+			for _, theme := range []string{"light", "dark"} {
+				w.size(width, 800)
+				w.theme(theme)
+				w.open(path)
+				what := fmt.Sprintf("%s, %d wide, %s", path, width, theme)
+				w.picture(fmt.Sprintf("story-%02d-%s-%d-%s", i, strings.Trim(strings.NewReplacer("/", "_", "?", "_", ":", "_").Replace(path[:min(len(path), 20)]), "_"), width, theme))
+				look(w, what)
+				if (width == 360) == (theme == "light") {
+					w.unhindered(axe, what)
+				}
+			}
+		}
+	}
+}
+
+// unhindered has axe-core judge the page.
+func (w *window) unhindered(axe, what string) {
+	w.t.Helper()
+	eval[struct{}](w, axe+`; axe.run(document).then(r => {
+		window.found = r.passes.length === 0 ? "nothing to look at" : r.violations.map(v => v.id + ": " + v.help + "\n" + v.nodes.slice(0, 5).map(n => "  " + n.html).join("\n")).join("\n");
+	}); undefined`)
+	w.await("axe-core", `typeof window.found === "string"`)
+	if found := eval[string](w, `window.found`); found != "" {
+		w.t.Errorf("%s: axe-core finds\n%s", what, found)
+	}
+}
