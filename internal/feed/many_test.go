@@ -72,3 +72,46 @@ func TestManySubscriptionsAndBlocks(t *testing.T) {
 		}
 	})
 }
+
+// TestReadersWhileFollowing holds that reading and following do not disturb each
+// other; the race detector judges.
+func TestReadersWhileFollowing(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	p := processOn(t, storetest.New(t, store.SQLite), c)
+	m := newModel(t, p, c, "c", 11)
+	for i := range 20 {
+		m.post(time.Duration(i) * time.Hour)
+	}
+	m.subscribe(0, 1)
+	m.subscribe(1, 5)
+	if err := p.feeds.keepUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	queries := []Query{
+		{Listing: Home, Sort: Hot, Viewer: m.reader(), Limit: 3}, {Listing: All, Sort: Top, Timeframe: day, Limit: 3},
+		{Listing: Discover, Sort: Newest, Viewer: m.reader(), Limit: 3},
+	}
+	done := make(chan error, len(queries))
+	for _, q := range queries {
+		go func() {
+			for range 40 {
+				page, err := p.feeds.Page(context.Background(), q)
+				if err != nil {
+					done <- err
+					return
+				}
+				q.Cursor = page.Cursor
+			}
+			done <- nil
+		}()
+	}
+	for range 60 {
+		m.vote(m.posts[m.rand.IntN(len(m.posts))], true)
+	}
+	for range queries {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}

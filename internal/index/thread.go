@@ -315,6 +315,7 @@ func (x *Index) readBranches(ctx context.Context, query string, args []any) ([]b
 // post, the oldest first; the comment itself is the last. At most limit of them,
 // the nearest.
 func (x *Index) Ancestors(ctx context.Context, v Viewer, p Post, comment int64, limit int) ([]*Comment, error) {
+	//nolint:sqlclosecheck // each closes the rows
 	rows, err := x.db.Read().QueryContext(ctx, `
 		WITH RECURSIVE up (id, under_id, height) AS (
 		    SELECT k.comment_id, k.under_id, 0 FROM comment_rank k WHERE k.comment_id = $1
