@@ -94,22 +94,21 @@ func TestWantedPosts(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			storetest.Each(t, func(t *testing.T, db *store.DB) {
-				w, h := newWorld(), newHost(t)
-				h.serve(w)
-				h.forge = tt.forge
-				var ops []recordOp
-				for n := 1; n <= 40; n++ { // a tree of several nodes
-					ops = append(ops, recordOp{action: "create", path: postPath(key(n)), record: postRecord(commons, "as written")})
-				}
-				w.commit(1, bob, rev(1), ops...)
-				path, record := acceptance(bob, key(1), w.repos[bob].records[postPath(key(1))].String())
-				accepting := w.commit(2, commons, rev(2), recordOp{action: "create", path: path, record: record})
-				tt.world(w)
-				h.emit(accepting)
-				r := start(t, db, quick(), w, h)
-				await(t, "the post to be "+tt.want, func() bool { return admitted(t, r, bob, key(1)) == tt.want })
-			})
+			db := storetest.New(t, store.SQLite) // TestWantedPostOfOfficialPDS has both engines
+			w, h := newWorld(), newHost(t)
+			h.serve(w)
+			h.forge = tt.forge
+			var ops []recordOp
+			for n := 1; n <= 40; n++ { // a tree of several nodes
+				ops = append(ops, recordOp{action: "create", path: postPath(key(n)), record: postRecord(commons, "as written")})
+			}
+			w.commit(1, bob, rev(1), ops...)
+			path, record := acceptance(bob, key(1), w.repos[bob].records[postPath(key(1))].String())
+			accepting := w.commit(2, commons, rev(2), recordOp{action: "create", path: path, record: record})
+			tt.world(w)
+			h.emit(accepting)
+			r := start(t, db, quick(), w, h)
+			await(t, "the post to be "+tt.want, func() bool { return admitted(t, r, bob, key(1)) == tt.want })
 		})
 	}
 }
