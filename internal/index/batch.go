@@ -65,8 +65,9 @@ func (b *batch) takeTurn(ctx context.Context, engine store.Engine) error {
 // byKeys has PostgreSQL plan the rest of the transaction by indexes: all that
 // applying does is to look up keys. Left alone it plans for the tables as they
 // were when a connection was new, and a table that was empty then is read
-// whole, again and again, until it is analyzed.
-const byKeys = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+// whole, again and again, until it is analyzed. What has no index counts as very
+// dear then, which must not have the plan compiled.
+const byKeys = `SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
     set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true)`
 
 // settle brings what is derived in line with the records, each step with the

@@ -92,7 +92,7 @@ func TestPrunedGatesChangeNothing(t *testing.T) {
 			err := tellStory(t.Context(), rt, x, w, before)
 			if err == nil {
 				var n int64
-				n, err = pruneAll(t.Context(), x, ours, tid(middle+1).Time(), 100)
+				n, err = pruneAll(t.Context(), x, ours, tid(middle+1).Time(), 5_000)
 				removed.Add(n)
 			}
 			if err == nil && len(after) > 0 {
