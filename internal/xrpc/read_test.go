@@ -14,6 +14,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atdata"
 	"github.com/bluesky-social/indigo/atproto/lexicon"
 	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
 
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/index"
@@ -510,6 +512,7 @@ func TestReadingDetails(t *testing.T) {
 	if !strings.Contains(community, `"viewer":{"subscribed":true,"member":true,"contentVisibility":3}`) || !strings.Contains(community, `"subscriberCount":1`) {
 		t.Errorf("the community: %s", community)
 	}
+	l.seesPictures(get)
 	path := "social.coves.feed.getDiscover"
 	first := get(path, "")
 	again := l.do(call{verb: "GET", path: Prefix + path, headers: []string{"If-None-Match", first.header.Get("ETag")}})
@@ -519,4 +522,27 @@ func TestReadingDetails(t *testing.T) {
 	if got := get(path, l.cookie).header.Get("Cache-Control"); got != "no-store" {
 		t.Errorf("for members: Cache-Control %q", got)
 	}
+}
+
+// seesPictures holds that what is in a repository becomes addresses here.
+func (l *library) seesPictures(get func(path, cookie string) answer) {
+	l.t.Helper()
+	raw := must(cid.NewPrefixV1(cid.Raw, multihash.SHA2_256).Sum([]byte("a picture")))(l.t)
+	picture := func() atdata.Blob { return atdata.Blob{Ref: atdata.CIDLink(raw), MimeType: "image/png", Size: 9} }
+	shown, _ := l.saidNow(alice, index.PostCollection, 30, map[string]any{"community": string(commons), "title": "pictures",
+		"embed": map[string]any{"$type": "social.coves.embed.images", "images": []any{map[string]any{"image": picture(), "alt": "a cove",
+			"aspectRatio": map[string]any{"width": int64(4), "height": int64(3)}}}}})
+	linked, _ := l.saidNow(alice, index.PostCollection, 31, map[string]any{"community": string(commons), "title": "a link",
+		"embed": map[string]any{"$type": "social.coves.embed.external", "external": map[string]any{"uri": "https://example.com", "thumb": picture()}}})
+	got := get("social.coves.community.post.get?uris="+url.QueryEscape(shown)+"&uris="+url.QueryEscape(linked), "")
+	at := "/plain/" + string(alice) + "/" + raw.String() + `"`
+	for _, want := range []string{`"$type":"social.coves.embed.images#view"`, `"image":"` + origin + "/img/content_full" + at,
+		`"thumb":"` + origin + "/img/content_preview" + at, `"alt":"a cove"`, `"aspectRatio":{"height":3,"width":4}`,
+		`"thumb":"` + origin + "/img/embed_thumbnail" + at} {
+		if !strings.Contains(got.body, want) {
+			l.t.Errorf("the pictures lack %s: %s", want, got.body)
+		}
+	}
+	answer := must(atdata.UnmarshalJSON([]byte(got.body)))(l.t)
+	fits(l.t, must(lexicons.NewCatalog())(l.t), "social.coves.community.post.get", answer)
 }
