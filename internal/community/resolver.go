@@ -66,6 +66,32 @@ func (r *Resolver) Find(ctx context.Context, text string) (index.Identity, error
 	return id, nil
 }
 
+// Community is Find for a community that somebody is to have something to do
+// with: the index has it and may show it, or else its own repository says that
+// it is one. Errors: those of Find, NotFound (CommunityNotFound) for every other
+// account.
+func (r *Resolver) Community(ctx context.Context, text string) (index.Identity, error) {
+	id, err := r.Find(ctx, text)
+	if err != nil {
+		return index.Identity{}, err
+	}
+	hidden, err := r.cfg.Index.Hidden(ctx, id.DID)
+	if err != nil {
+		return index.Identity{}, err
+	}
+	host := syntax.DID("")
+	if !hidden {
+		if host, err = r.host(ctx, id); err != nil {
+			return index.Identity{}, fmt.Errorf("%w: %w", ErrCommunity, err)
+		}
+	}
+	if host == "" {
+		return index.Identity{}, fmt.Errorf("%w: %w", ErrCommunity, fault.New(fault.NotFound,
+			fmt.Sprintf("%.100s is no community, or is not there any more.", text)).WithCode("CommunityNotFound"))
+	}
+	return id, nil
+}
+
 func (r *Resolver) find(ctx context.Context, text string) (index.Identity, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {

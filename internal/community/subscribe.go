@@ -2,13 +2,11 @@ package community
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/agent"
-	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/store"
 )
@@ -27,7 +25,7 @@ const (
 // NotFound (CommunityNotFound) for what is no community or is not to be seen,
 // and those of agent.Put.
 func (s *Service) Subscribe(ctx context.Context, actor agent.Actor, text string, visibility *int) (Record, error) {
-	id, err := s.community(ctx, text)
+	id, err := s.cfg.Names.Community(ctx, text)
 	if err != nil {
 		return Record{}, err
 	}
@@ -72,30 +70,6 @@ func subscribing(record map[string]any, visibility *int) {
 // agent.Delete.
 func (s *Service) Unsubscribe(ctx context.Context, actor agent.Actor, text string) error {
 	return s.leaveNamed(ctx, actor, index.SubscriptionCollection, text, s.cfg.Names.Find)
-}
-
-// community finds a community that may be shown: the index has it, or else its
-// own repository says that it is one.
-func (s *Service) community(ctx context.Context, text string) (index.Identity, error) {
-	id, err := s.cfg.Names.Find(ctx, text)
-	if err != nil {
-		return index.Identity{}, err
-	}
-	hidden, err := s.cfg.Index.Hidden(ctx, id.DID)
-	if err != nil {
-		return index.Identity{}, err
-	}
-	host := syntax.DID("")
-	if !hidden {
-		if host, err = s.cfg.Names.host(ctx, id); err != nil {
-			return index.Identity{}, fmt.Errorf("%w: %w", ErrCommunity, err)
-		}
-	}
-	if host == "" {
-		return index.Identity{}, fmt.Errorf("%w: %w", ErrCommunity, fault.New(fault.NotFound,
-			fmt.Sprintf("%.100s is no community, or is not there any more.", text)).WithCode("CommunityNotFound"))
-	}
-	return id, nil
 }
 
 // datetime writes a time in the form that the protocol prefers.

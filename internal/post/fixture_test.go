@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -50,6 +52,18 @@ func (p people) Lookup(_ context.Context, id syntax.AtIdentifier) (*sdk.Identity
 }
 
 func (people) PDS(*sdk.Identity) (string, error) { return "https://pds.example.com", nil }
+
+// Do is everybody's server, for those who ask in nobody's name: it has the
+// profile of commons.
+func (people) Do(r *http.Request) (*http.Response, error) {
+	if r.URL.Query().Get("repo") == string(commons) {
+		return &http.Response{StatusCode: http.StatusOK, Request: r, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: io.NopCloser(strings.NewReader(`{"uri":"at://` + string(commons) + `/social.coves.community.profile/self",` +
+				`"cid":"bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a","value":{"hostedBy":"did:web:example.com"}}`))}, nil
+	}
+	return &http.Response{StatusCode: http.StatusBadRequest, Request: r, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(strings.NewReader(`{"error":"RecordNotFound","message":"There is none."}`))}, nil
+}
 
 // desk is an agent that writes down what it is told.
 type desk struct {
@@ -144,7 +158,7 @@ func newService(t *testing.T, db *store.DB, d *desk, dir record.Directory) (*Ser
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, err := community.NewResolver(community.ResolverConfig{Index: x, Directory: dir, HTTP: http.DefaultClient})
+	names, err := community.NewResolver(community.ResolverConfig{Index: x, Directory: dir, HTTP: people{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,7 +121,7 @@ func TestAMemberPostsAndEdits(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		w := newWorld(t, db)
 		s := w.service(t, agent.OAuth(w.oauth))
-		community := w.net.NewAccount(t, 0)
+		community := w.found(t, 0)
 		author, other := w.signIn(t, 1), w.signIn(t, 0)
 		up := must(s.UploadImage(t.Context(), author, photo(t, 40, 30)))(t)
 		if up.Width != 40 || up.Height != 30 || up.Blob.MimeType != media.JPEG {

@@ -69,10 +69,27 @@ func newWorld(t *testing.T, db *store.DB) *world {
 	return w
 }
 
-// signIn makes an account and signs it in, as a person with a browser would.
-func (w *world) signIn(t *testing.T, server int) agent.Actor {
+// found makes an account that is a community.
+func (w *world) found(t *testing.T, server int) network.Account {
 	t.Helper()
 	account := w.net.NewAccount(t, server)
+	own, err := w.net.SignInWithPassword(t.Context(), account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = own.PutRecord(t.Context(), string(index.CommunityCollection), "self", map[string]any{
+		"name": "commons", "createdBy": account.DID, "hostedBy": "did:web:example.com", "createdAt": "2026-01-02T03:04:05Z"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return account
+}
+
+// signIn makes an account, which is a community, too, and signs it in, as a
+// person with a browser would.
+func (w *world) signIn(t *testing.T, server int) agent.Actor {
+	t.Helper()
+	account := w.found(t, server)
 	started, err := w.oauth.Start(t.Context(), client.StartParams{Account: syntax.AtIdentifier(account.Handle)})
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +174,7 @@ func TestTheLoop(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		w := newWorld(t, db)
 		s := w.service(t, agent.OAuth(w.oauth))
-		community := w.net.NewAccount(t, 0)
+		community := w.found(t, 0)
 		for server := range w.net.PDS {
 			actor := w.signIn(t, server)
 			created, err := s.Create(t.Context(), actor, CreateInput{Community: community.Handle, Title: "hello", Content: "from here", Key: "k"})

@@ -95,7 +95,7 @@ func (s *Service) Create(ctx context.Context, actor agent.Actor, in CreateInput)
 	if err := said.checkPost(); err != nil {
 		return Created{}, err
 	}
-	to, err := s.cfg.Communities.Find(ctx, in.Community)
+	to, err := s.cfg.Communities.Community(ctx, in.Community)
 	if err != nil {
 		return Created{}, err
 	}

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"crypto/rand"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -51,6 +52,13 @@ type site struct {
 
 // directory knows the people of the samples.
 type directory struct{}
+
+// Do is everybody's server: whom it is asked about is a community.
+func (directory) Do(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Request: r, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(strings.NewReader(`{"uri":"at://` + r.URL.Query().Get("repo") + `/social.coves.community.profile/self",` +
+			`"cid":"bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a","value":{"hostedBy":"did:web:example.com"}}`))}, nil
+}
 
 func (directory) Lookup(_ context.Context, id syntax.AtIdentifier) (*identity.Identity, error) {
 	for _, p := range []person{alice, bob, commons, reef} {
@@ -120,7 +128,7 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 	quiet := slog.New(slog.DiscardHandler)
 	records := ok(record.New(record.Config{DB: db, Index: s.index, Agent: s.pds, Directory: directory{}, Logger: quiet}))(t)
 	s.hosting = &fakeHosting{pds: s.pds}
-	names := ok(community.NewResolver(community.ResolverConfig{Index: s.index, Directory: directory{}, HTTP: http.DefaultClient}))(t)
+	names := ok(community.NewResolver(community.ResolverConfig{Index: s.index, Directory: directory{}, HTTP: directory{}}))(t)
 	cursors := ok(index.NewCursors(make([]byte, 32)))(t)
 	cfg := Config{
 		Sessions: s.sessions, SignIn: s.servers, Origin: testOrigin, Index: s.index, Now: now, Listening: true, Client: testClient(t),

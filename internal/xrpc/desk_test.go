@@ -16,8 +16,14 @@ import (
 	"github.com/atoll-social/atoll/internal/pds"
 )
 
-// Do is everybody's server, for those who ask in nobody's name: it has nothing.
+// Do is everybody's server, for those who ask in nobody's name: it has the
+// profile of commons.
 func (people) Do(r *http.Request) (*http.Response, error) {
+	if r.URL.Query().Get("repo") == string(commons) {
+		return &http.Response{StatusCode: http.StatusOK, Request: r, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: io.NopCloser(strings.NewReader(`{"uri":"at://` + string(commons) + `/social.coves.community.profile/self",` +
+				`"cid":"bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a","value":{"hostedBy":"did:web:example.com"}}`))}, nil
+	}
 	return &http.Response{StatusCode: http.StatusBadRequest, Request: r, Header: http.Header{"Content-Type": {"application/json"}},
 		Body: io.NopCloser(strings.NewReader(`{"error":"RecordNotFound","message":"There is none."}`))}, nil
 }
