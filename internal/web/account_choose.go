@@ -18,7 +18,7 @@ import (
 var (
 	verbs = map[string]string{
 		"/posts": "Post", "/posts/preview": "Preview", "/comments": "Answer", "/votes": "Vote", "/subscriptions": "Go on", "/blocks": "Go on",
-		"/communities": "Create", "/account/profile": "Save", "edit": "Save", "delete": "Delete",
+		"/communities": "Create", "/account/profile": "Save", "edit": "Save", "delete": "Delete", "review": "Decide", "policy": "Save",
 		"/oauth/upgrade": "Go on", "/oauth/logout": "Sign out", "/account/switch": "Go on", "/account/sign-out-device": "Sign out there", "/account/sign-out-app": "Sign the app out",
 		"/account/sign-out-everywhere": "Sign out everywhere",
 		"/account/delegation/password": "Go on", "/account/delegation/password/remove": "Remove the app password",

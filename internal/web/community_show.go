@@ -20,6 +20,7 @@ type communityPage struct {
 	Community communityItem
 	Policy    string // how posts are admitted; empty where another server decides
 	MayEdit   bool
+	MayReview bool
 	Follow    followItem
 	Block     blockItem
 	List      listItem
@@ -138,7 +139,13 @@ func (s *Server) standing(ctx context.Context, viewer, did syntax.DID, data *com
 	if data.Block.Blocked, err = s.blocks(ctx, viewer, index.CommunityBlockCollection, did); err != nil {
 		return err
 	}
-	data.MayEdit, err = s.cfg.Communities.May(ctx, viewer, did, community.Settings)
+	if data.Policy == "" {
+		return nil // another server decides, whoever looks after it
+	}
+	if data.MayEdit, err = s.cfg.Communities.May(ctx, viewer, did, community.Settings); err != nil {
+		return err
+	}
+	data.MayReview, err = s.cfg.Communities.May(ctx, viewer, did, community.Posts)
 	return err
 }
 

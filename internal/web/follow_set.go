@@ -24,6 +24,11 @@ type Communities interface {
 	Create(ctx context.Context, actor agent.Actor, in community.CreateInput) (community.Created, error)
 	Update(ctx context.Context, actor agent.Actor, in community.UpdateInput) (community.Created, error)
 	Closed(person syntax.DID) string
+	WaitingPosts(ctx context.Context, actor agent.Actor, text string, limit int) ([]community.Waiting, error)
+	Approve(ctx context.Context, actor agent.Actor, uri syntax.ATURI, seen syntax.CID, always bool) error
+	Reject(ctx context.Context, actor agent.Actor, uri syntax.ATURI, code, reason string) error
+	Policy(ctx context.Context, did syntax.DID) (community.Policy, error)
+	SetPolicy(ctx context.Context, actor agent.Actor, text string, p community.Policy) error
 	May(ctx context.Context, person, did syntax.DID, duty community.Duty) (bool, error)
 }
 

@@ -181,3 +181,52 @@ func TestMemberPages(t *testing.T) {
 		t.Errorf("stored files (-want +got):\n%s", diff)
 	}
 }
+
+// Those who look after a community see what waits and decide; nobody else does.
+func TestLookingAfterACommunity(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b, other := s.member(t, alice), s.member(t, bob)
+	b.post("/communities", with(b.get("/communities/new").fields("/communities"), "name", "reef")...).is(303)
+	s.identify(t, reef)
+	const review, policy = "/c/reef.one.test/review", "/c/reef.one.test/policy"
+	rules := b.get(review).is(200, "Nothing waits.", "Everybody may post here.").fields(policy)
+	b.post(policy, with(rules, "admission", "approval", "review_edits", "yes")...).leads(review)
+	b.get("/c/reef.one.test").is(200, "when a moderator has approved", "has to be approved again", "Look after it")
+	b.post(policy, with(rules, "admission", "nobody")...).is(400, "open, members or approval")
+
+	other.get("/c/reef.one.test").is(200).lacks("Look after it")
+	other.get(review).is(403, "look after")
+	other.post(policy, with(rules, "acting", bob.DID)...).is(403, "look after")
+	s.browser(t).get(review).is(401)
+	s.browser(t).post(policy, rules...).is(401)
+
+	other.post("/posts", "acting", bob.DID, "key", "k", "community", reef.DID, "title", "From outside", "content", "May I?").is(303)
+	uri := s.uriOf(bob)
+	decide := []string{"acting", alice.DID, "post", uri, "seen", s.pds.cidOf(t, uri)}
+	for name, wrong := range map[string][]string{
+		"nothing to do": {}, "another word": {"do", "ignore"}, "no reason": {"do", "remove"}, "no post": {"post", "x", "do", "approve"},
+		"long reason": {"do", "remove", "code", "spam", "reason", strings.Repeat("x", 1001)},
+	} {
+		if a := b.post(review, with(decide, wrong...)...); a.status != 400 {
+			t.Errorf("%s: status %d", name, a.status)
+		}
+	}
+	b.post(review, with(decide, "do", "approve", "seen", string(someCID))...).is(409, "has changed")
+	b.post(review, with(decide, "do", "approve", "post", strings.Replace(uri, bob.DID, alice.DID, 1))...).is(404)
+	other.post(review, with(decide, "do", "approve", "acting", bob.DID)...).is(403)
+	b.post(review, with(decide, "do", "approve")...).leads(review)
+	b.post(review, with(decide, "do", "remove", "code", "spam", "reason", "Not here.")...).leads(review)
+}
+
+// uriOf is the only post of somebody.
+func (s *site) uriOf(who person) string {
+	s.pds.mu.Lock()
+	defer s.pds.mu.Unlock()
+	for at := range s.pds.records {
+		if at.Repo.String() == who.DID && at.Collection == index.PostCollection {
+			return at.URI().String()
+		}
+	}
+	return ""
+}

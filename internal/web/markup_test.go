@@ -46,7 +46,7 @@ var trusted = []string{
 	"party.URL", "party.Avatar", "party.DID", "postItem.URL", "votesItem.Mine", "votesItem.Acting", "imageItem.Preview", "imageItem.Full", "linkItem.URL", "linkItem.Picture", "quoteItem.URL",
 	"listItem.More", "listItem.Begin", "tab.URL", "communityItem.Banner", "communitiesPage.More", "blocksPage.More", "commentItem.Anchor", "commentItem.URL",
 	"threadPage.More", "editPage.Action", "editPage.Back", "editPage.SignIn", "deletePage.Action", "deletePage.Back", "replyPage.Back", "replyForm.ID", "replyForm.SignIn", "followItem.DID", "followItem.Acting",
-	"fileField.Name", "option.Value", "communityForm.Action", "communityForm.Back", "communityForm.SignIn", "profilePage.SignIn", "memberPage.More", "commentLine.URL", "commentLine.PostURL",
+	"fileField.Name", "option.Value", "communityForm.Action", "communityForm.Back", "communityForm.SignIn", "profilePage.SignIn", "reviewPage.Action", "reviewPage.PolicyAction", "reviewPage.Back", "memberPage.More", "commentLine.URL", "commentLine.PostURL",
 }
 
 // poisoned returns a copy of p in which every other text that is not empty is

@@ -62,6 +62,8 @@ func samplePages() []samplePage {
 		{"community_off", "community_edit", page{Title: "Create a community", Path: "/communities/new", Viewer: &alice, Data: communityForm{New: true, Acting: alice.DID, Off: "Not here."}}},
 		{"community_new_anonymous", "community_edit", page{Title: "Create a community", Path: "/communities/new", Back: "/communities/new", Data: communityForm{New: true}}},
 		{"community_edit", "community_edit", page{Title: "Edit The Commons", Path: "/c/commons/edit", Viewer: &alice, Data: sampleCommunityEdit()}},
+		{"review", "community_review", page{Title: "Look after The Commons", Path: "/c/commons/review", Viewer: &alice, Data: sampleReview()}},
+		{"review_none", "community_review", page{Title: "Look after The Commons", Path: "/c/commons/review", Viewer: &alice, Data: reviewPage{Label: "The Commons", Acting: alice.DID, Action: "/c/commons/review", PolicyAction: "/c/commons/policy", Back: "/c/commons"}}},
 		{"blocks", "block_list", page{Title: "Whom you block", Path: "/account/blocks", Viewer: &alice, Data: blocksPage{
 			Tabs: []tab{{URL: "/account/blocks", Label: "Members", Current: true}}, More: "/account/blocks?cursor=x",
 			Items: []blockedItem{{party: sampleParty(bob, "/u/"), Block: blockItem{Acting: alice.DID, DID: bob.DID, Back: "/account/blocks", Kind: "member", Blocked: true}}}}}},
@@ -253,6 +255,12 @@ func sampleDelegation() delegationPage {
 		},
 		Password: passwordForm{Given: true, Wrong: "Your server does not take this app password. Make a new one there, and copy it whole."},
 	}
+}
+
+func sampleReview() reviewPage {
+	return reviewPage{Label: "The Commons", Acting: alice.DID, Action: "/c/commons/review", PolicyAction: "/c/commons/policy", Back: "/c/commons", More: true,
+		MayRule: true, ReviewEdits: true, Codes: removalCodes, Policies: []option{{"open", "Everybody may post here.", true}, {"members", "Only members may post here.", false}},
+		Waiting: []waitingItem{{Post: samplePosts(alice.DID)[0], URI: "at://p", Seen: "c", Why: "Waits for your approval."}, {Post: samplePosts(alice.DID)[1], URI: "at://q", Seen: "d", Why: "It was changed."}}}
 }
 
 func sampleMember(showing string, mine bool) memberPage {

@@ -152,6 +152,9 @@ func (s *Server) writingRoutes() map[string]httpserver.HandlerFunc {
 		"POST /communities":           s.communityCreate,
 		"GET /c/{community}/edit":     s.communityEdit,
 		"POST /c/{community}/edit":    s.communityUpdate,
+		"GET /c/{community}/review":   s.communityReview,
+		"POST /c/{community}/review":  s.communityDecide,
+		"POST /c/{community}/policy":  s.communityRule,
 		"POST /blocks":                s.blockSet,
 	}
 }

@@ -51,11 +51,12 @@ func TestStoryInARealBrowser(t *testing.T) {
 	windows[0].pagesOn(inst, members[0], place)
 	windows[0].open("/")
 	windows[0].want(titles[1], "Your communities")
+	review := windows[0].reviews(windows[1], place)
 	everyReader(windows[1], axe, []string{
 		"/", "/discover", "/all", "/communities", "/communities/new", place, place + "?sort=top&t=week", pages[0], pages[1], comment, comment + "/edit", pages[1] + "/edit",
 		pages[1] + "/delete", "/u/" + members[0].Handle, "/u/" + members[1].Handle + "/comments", "/account", "/account/profile", "/account/blocks", "/posts/new", "/nowhere",
 	})
-	everyReader(windows[0], axe, []string{place, place + "/edit", pages[0]})
+	everyReader(windows[0], axe, []string{place, place + "/edit", review, pages[0]})
 	everyReader(c.window(), axe, []string{"/", "/discover", place, pages[0], "/u/" + members[0].Handle, "/communities", "/sign-in"})
 }
 
@@ -207,6 +208,45 @@ func (w *window) blocks(whom network.Account, title string) {
 	w.await("the end of the block", `document.body.innerText.includes("Nobody and nothing")`)
 	w.open("/discover?sort=new")
 	w.want(title)
+}
+
+// reviews has posts wait for approval, lets other write two and approves one. It
+// returns the page on which the second waits.
+func (w *window) reviews(other *window, place string) (page string) {
+	w.t.Helper()
+	page = place + "/review"
+	w.open(place)
+	w.press("Look after it")
+	w.awaitPath(page)
+	w.want("Nothing waits.")
+	eval[struct{}](w, `document.querySelector("#admission-approval").checked = true`)
+	w.press("Save")
+	w.await("the rule", `document.querySelector("#admission-approval")?.checked && !document.querySelector("#admission-open").checked`)
+	titles := []string{"please look " + network.Name("x"), "and here " + network.Name("x")}
+	for _, title := range titles {
+		other.open(place)
+		eval[struct{}](other, `document.querySelector("details.compose").open = true`)
+		other.fill("title", title)
+		other.press("Post")
+		if text := other.awaitPost(); !strings.Contains(text, "Not admitted by the community yet") {
+			w.t.Errorf("the post does not say that it waits:\n%s", text)
+		}
+	}
+	eventually(w.t, 20*time.Second, "the posts on the page of those who wait", func() bool {
+		w.open(page)
+		return w.shows(titles[0]) && w.shows(titles[1])
+	})
+	w.press("Approve") // the one that has waited longest
+	w.await("the other one alone", fmt.Sprintf(`!document.body.innerText.includes(%q)`, titles[0]))
+	w.want(titles[1])
+	eventually(w.t, 20*time.Second, "the approved post in the community", func() bool {
+		w.open(place + "?sort=new")
+		return w.shows(titles[0])
+	})
+	if w.shows(titles[1]) {
+		w.t.Error("a post that waits is shown in the community")
+	}
+	return page
 }
 
 // pagesOn goes on to a second page of posts without loading the first anew.
