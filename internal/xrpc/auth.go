@@ -137,11 +137,13 @@ func acting(device session.Device, r *http.Request) (caller, error) {
 func refuseToken(values []string, m method) error {
 	scheme, token, _ := strings.Cut(values[0], " ")
 	isToken := strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")
-	if len(values) == 1 && isToken && m.writes != "" && isForeignToken(token) {
+	if len(values) == 1 && isToken && (m.writes != "" || m.nsid == uploadImageMethod) && isForeignToken(token) {
+		with := "com.atproto.repo.uploadBlob at your PDS. The record that you write there refers to the blob"
+		if m.writes != "" {
+			with = "com.atproto.repo." + directCall(m.nsid) + " at your PDS with collection " + m.writes.String() + ". It is indexed here like any other"
+		}
 		return fault.New(fault.Unauthenticated, "This token was issued by another server for use there. "+
-			"With it, do this yourself: call com.atproto.repo."+directCall(m.nsid)+" at your PDS with collection "+
-			m.writes.String()+". It is indexed here like any other, so "+m.nsid.String()+" is not needed.").
-			WithCode("DirectWriteRequired")
+			"With it, do this yourself: call "+with+", so "+m.nsid.String()+" is not needed.").WithCode("DirectWriteRequired")
 	}
 	return fault.New(fault.Unauthenticated, "This token was not issued by this server, or is over.").WithCode("AuthRequired")
 }
