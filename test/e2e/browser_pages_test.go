@@ -38,13 +38,14 @@ func (w *window) theme(name string) {
 	}
 }
 
-// wide lists what reaches beyond the right edge of the page.
+// wide lists what reaches beyond the right edge of the page, or has no room in it.
 const wide = `(() => {
 	const edge = document.documentElement.clientWidth, out = [];
 	if (document.documentElement.scrollWidth > edge) out.push("the page: " + document.documentElement.scrollWidth + " of " + edge);
 	for (const e of document.body.querySelectorAll("*")) {
 		const r = e.getBoundingClientRect();
 		if (r.right > edge + 1 && r.width > 0 && !e.closest(".unseen, .skip, pre")) out.push(e.tagName + "." + e.className + ": " + r.right);
+		if (e.matches(".button") && r.height > 60 && r.height > r.width) out.push("a button of one letter a line: " + e.innerText);
 	}
 	return out.join("\n");
 })()`
