@@ -21,6 +21,7 @@ const feedLimit = 25
 // feedPage is the data of feed_show.
 type feedPage struct {
 	Heading, Lead string
+	Other         *link // the list that shows more, or less; for members
 	List          listItem
 	Followed      []communityLine // the viewer's communities
 	Newcomer      bool            // follows nothing: suggestions stand in place of posts
@@ -88,15 +89,17 @@ func (s *Server) homeFeed(w http.ResponseWriter, r *http.Request, v visitor) err
 // discoverShow answers GET /discover: every public community, but what warns of
 // hard things.
 func (s *Server) discoverShow(w http.ResponseWriter, r *http.Request) error {
-	return s.everywhere(w, r, feed.Discover, "Discover", "Posts from every public community that this server hears of.")
+	return s.everywhere(w, r, feed.Discover, feedPage{Heading: "Discover", Lead: "Posts from every public community that this server hears of.",
+		Other: &link{URL: "/all", Text: "Everything, also what warns of hard things"}})
 }
 
 // allShow answers GET /all: every public community.
 func (s *Server) allShow(w http.ResponseWriter, r *http.Request) error {
-	return s.everywhere(w, r, feed.All, "All", "Every public community, with what warns of hard things folded.")
+	return s.everywhere(w, r, feed.All, feedPage{Heading: "All", Lead: "Every public community, with what warns of hard things folded.",
+		Other: &link{URL: "/discover", Text: "Only what does not"}})
 }
 
-func (s *Server) everywhere(w http.ResponseWriter, r *http.Request, listing feed.Listing, heading, lead string) error {
+func (s *Server) everywhere(w http.ResponseWriter, r *http.Request, listing feed.Listing, data feedPage) error {
 	v, err := s.visitor(w, r)
 	if err != nil {
 		return err
@@ -109,9 +112,12 @@ func (s *Server) everywhere(w http.ResponseWriter, r *http.Request, listing feed
 	if err != nil {
 		return err
 	}
-	data := feedPage{Heading: heading, Lead: lead, List: list, Followed: followed, Form: newPostForm(v.viewer(), newPostKey(), "", "", "")}
+	if v.viewer() == nil {
+		data.Other = nil // strangers get the same on both
+	}
+	data.List, data.Followed, data.Form = list, followed, newPostForm(v.viewer(), newPostKey(), "", "", "")
 	data.Form.Community.Options = handlesOf(followed, list.Posts)
-	return s.show(w, r, v, http.StatusOK, "feed_show", heading, data)
+	return s.show(w, r, v, http.StatusOK, "feed_show", data.Heading, data)
 }
 
 // emptyEverywhere says why there are no posts at all, to whoever can change it.

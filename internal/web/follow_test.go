@@ -230,3 +230,13 @@ func (s *site) uriOf(who person) string {
 	}
 	return ""
 }
+
+// Discover and All lead to each other, for members.
+func TestDiscoverAndAll(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.member(t, alice)
+	b.get("/discover").is(200, `<a href="/all">`)
+	b.get("/all").is(200, `<p class="small"><a href="/discover">`)
+	s.browser(t).get("/discover").is(200).lacks(`href="/all"`)
+}

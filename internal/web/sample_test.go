@@ -39,7 +39,7 @@ func samplePages() []samplePage {
 			List: listItem{Empty: (&Server{cfg: Config{Listening: true}}).emptyEverywhere()}}}},
 		{"feed_no_source", "feed_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: feedPage{Heading: "Discover",
 			List: listItem{Empty: (&Server{}).emptyEverywhere()}}}},
-		{"feed_end", "feed_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: feedPage{Heading: "Discover", List: listItem{Paged: true, Begin: "/discover"}}}},
+		{"feed_end", "feed_show", page{Title: "Discover", Path: "/discover", Back: "/discover", Data: feedPage{Heading: "Discover", Other: &link{URL: "/all", Text: "All"}, List: listItem{Paged: true, Begin: "/discover"}}}},
 		{"feed_welcome", "feed_show", page{Path: "/", Viewer: &alice, Data: feedPage{Heading: "Home", Newcomer: true, Welcome: sampleSuggestions(), Form: newPostForm(&alice, "3lk2aaaaaaa2a", "", "", "")}}},
 		{"feed_first", "feed_show", page{Path: "/", Viewer: &alice, Data: feedPage{Heading: "Home", Newcomer: true, Form: newPostForm(&alice, "3lk2aaaaaaa2a", "", "", "")}}},
 		{"post_show", "post_show", page{Title: "Spring tides", Path: "/p/x/y", Back: "/p/x/y", Viewer: &alice, Data: sampleThread(&alice)}},
