@@ -53,6 +53,9 @@ type Config struct {
 	Hosting   Hosting
 	Logger    *slog.Logger
 	Metrics   prometheus.Registerer // nil: nobody reads them
+	// Daily is how many accounts one member may have made within 24 hours; 0 is
+	// no bound.
+	Daily int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Point is a seam for tests: it is told of every step of provisioning before

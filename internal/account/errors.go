@@ -19,6 +19,7 @@ const (
 	Off         Reason = "off"         // hosting is not configured
 	BadName     Reason = "name"        // nobody can have this name
 	Taken       Reason = "taken"       // somebody has it
+	TooMany     Reason = "too_many"    // the member has made enough of them for today
 	Repeated    Reason = "repeated"    // the key of the request was used for another one
 	Settings    Reason = "settings"    // the PDS refuses what the operator has configured
 	Limited     Reason = "limited"     // the PDS wants fewer requests

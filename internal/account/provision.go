@@ -148,6 +148,9 @@ func (m *Manager) reserve(ctx context.Context, fresh *row) (id string, err error
 		if err := m.free(ctx, tx, fresh); err != nil {
 			return err
 		}
+		if err := m.within(ctx, tx, fresh); err != nil {
+			return err
+		}
 		if old != nil { // it failed before, and is tried anew
 			fresh.id = old.id
 		}
@@ -191,6 +194,22 @@ func (m *Manager) free(ctx context.Context, tx *store.Tx, fresh *row) error {
 			"An earlier attempt at this community is still being cleaned up. Please try again in a few minutes.")
 	}
 	return taken(fresh.name, errors.New("it is taken here"))
+}
+
+// within holds a member to what one may have made in a day: each is an account
+// on the PDS and an identity in the public directory, which stay.
+func (m *Manager) within(ctx context.Context, tx *store.Tx, fresh *row) error {
+	if m.cfg.Daily == 0 {
+		return nil
+	}
+	var made int
+	err := tx.QueryRowContext(ctx, `SELECT count(*) FROM hosted_account WHERE created_by = $1 AND created_at > $2 AND state <> 'undone'`,
+		fresh.createdBy.String(), store.Micros(fresh.createdAt.Add(-24*time.Hour))).Scan(&made)
+	if err != nil || made < m.cfg.Daily {
+		return err
+	}
+	return failure(TooMany, fault.Limited, nil,
+		fmt.Sprintf("You have created %d communities within a day, which is what this server allows. Please go on tomorrow.", made))
 }
 
 // newRow draws all that an account needs, before anybody is asked for it.

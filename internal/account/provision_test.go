@@ -247,6 +247,32 @@ func TestFailuresLeaveNothing(t *testing.T) {
 	}
 }
 
+// TestDailyBound holds a member to so many communities a day: one more is refused
+// before anything is done, what was asked for earlier is still answered, and
+// others go on.
+func TestDailyBound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, network.Shared(t), storetest.New(t, store.SQLite), func(c *Config) { c.Daily = 2 })
+	first := request()
+	w.provision(first)
+	w.provision(request())
+	more := request()
+	if _, err := w.Provision(t.Context(), more); reason(err) != TooMany || fault.KindOf(err) != fault.Limited {
+		t.Fatalf("the third within a day: %v, want %s", err, TooMany)
+	}
+	if _, there := w.atPDS(more.Name); there {
+		t.Error("the account that was refused is on the PDS")
+	}
+	if w.provision(first).DID == "" {
+		t.Error("an earlier request is not answered any more")
+	}
+	other := request()
+	other.CreatedBy = "did:plc:bobbbbbbbbbbbbbbbbbbbbbb"
+	w.provision(other)
+	w.later(24*time.Hour + time.Second)
+	w.provision(more)
+}
+
 // only is the id of the one row that is there.
 func (w *world) only() string {
 	w.t.Helper()

@@ -77,6 +77,7 @@ type Limits struct {
 	RequestsPerMinute int // everything else, per address
 	WritesPerMinute   int // records written through Atoll, per account
 	PictureCacheMB    int // megabytes of resized pictures in the data folder
+	CommunitiesPerDay int // communities that one member creates
 
 	AggregatorPostsPerHour int // posts by key, per aggregator and community
 }
@@ -136,7 +137,7 @@ func Default() *Config {
 		Delegation: Delegation{Writes: "oauth"},
 		Hosting:    Hosting{Invite: "mint"},
 		Community:  Community{Creation: CreationMembers},
-		Limits:     Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60, PictureCacheMB: 1024, AggregatorPostsPerHour: 10},
+		Limits:     Limits{SignInsPerMinute: 20, RequestsPerMinute: 600, WritesPerMinute: 60, PictureCacheMB: 1024, CommunitiesPerDay: 10, AggregatorPostsPerHour: 10},
 		Retention:  Retention{AuditDays: 90, DeletedDays: 30, SessionDays: 180},
 		origins:    map[string]origin{},
 	}

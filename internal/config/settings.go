@@ -102,6 +102,7 @@ func runningSettings() []setting {
 		countSetting("limits.requests_per_minute", "requests, per address", func(c *Config) *int { return &c.Limits.RequestsPerMinute }),
 		countSetting("limits.picture_cache_mb", "megabytes of resized pictures that are kept in the data folder", func(c *Config) *int { return &c.Limits.PictureCacheMB }),
 		countSetting("limits.writes_per_minute", "records written, per account", func(c *Config) *int { return &c.Limits.WritesPerMinute }),
+		countSetting("limits.communities_per_day", "communities created, per account", func(c *Config) *int { return &c.Limits.CommunitiesPerDay }),
 		countSetting("limits.aggregator_posts_per_hour", "posts by key, per aggregator and community", func(c *Config) *int { return &c.Limits.AggregatorPostsPerHour }),
 		countSetting("retention.sessions", "days after which a session that nobody uses ends", func(c *Config) *int { return &c.Retention.SessionDays }),
 		countSetting("retention.audit", "days for which the audit trail is kept", func(c *Config) *int { return &c.Retention.AuditDays }),

@@ -36,7 +36,7 @@ func accounts(cfg Config, storage *Storage, guard *egress.Guard, dir *identity.D
 	return account.New(account.Config{
 		DB: storage.DB, Ring: storage.Ring, Queue: queue, Directory: dir, PLCURL: cfg.Settings.PLCURL,
 		HTTP:    guard.Client(egress.Limits{Timeout: callTimeout, MaxBytes: callSize}),
-		Hosting: hostingOf(cfg.Settings.Hosting), Logger: cfg.Logger, Metrics: metrics, Now: cfg.Now,
+		Hosting: hostingOf(cfg.Settings.Hosting), Daily: cfg.Settings.Limits.CommunitiesPerDay, Logger: cfg.Logger, Metrics: metrics, Now: cfg.Now,
 	})
 }
 

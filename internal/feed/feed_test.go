@@ -348,6 +348,34 @@ func TestDeepThread(t *testing.T) {
 	})
 }
 
+// TestCommentsOfOneKey holds that a link leads to the comment of its author,
+// whoever else has taken the same key in the same thread.
+func TestCommentsOfOneKey(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c := newClock()
+		p := processOn(t, db, c)
+		m := newModel(t, p, c, "k", 8)
+		root := m.post(time.Hour)
+		key := m.tid()
+		for i := range 2 {
+			m.apply(m.did("author", i), index.CommentCollection, syntax.RecordKey(key), map[string]any{"content": "yes",
+				"createdAt": key.Time().Format("2006-01-02T15:04:05.000000Z"), "reply": map[string]any{"root": strong(root.uri), "parent": strong(root.uri)}})
+		}
+		for i := range 2 {
+			by := m.did("author", i)
+			thread, err := p.feeds.Thread(t.Context(), ThreadQuery{Post: root.uri, Comment: syntax.RecordKey(key), By: by, Sort: Hot, Limit: 5, Depth: 5})
+			if err != nil || len(thread.Context) != 1 || thread.Context[0].Author.DID != by {
+				t.Errorf("the comment of %s: %+v, %v", by, thread.Context, err)
+			}
+		}
+		_, err := p.feeds.Thread(t.Context(), ThreadQuery{Post: root.uri, Comment: syntax.RecordKey(key), By: m.did("author", 3), Sort: Hot, Limit: 5, Depth: 5})
+		if fault.From(err).Code != "ParentNotFound" {
+			t.Errorf("the comment of somebody who wrote none: %v, want ParentNotFound", err)
+		}
+	})
+}
+
 // TestThreadBadInput holds the errors of threads.
 func TestThreadBadInput(t *testing.T) {
 	t.Parallel()

@@ -28,7 +28,10 @@ type ThreadQuery struct {
 	// Comment is the key of the comment that is linked to; empty for the whole
 	// thread.
 	Comment syntax.RecordKey
-	Sort    Sort
+	// By is its author; empty where the key alone is known, which may be that of
+	// several comments.
+	By   syntax.DID
+	Sort Sort
 	// Timeframe is how old comments of Top may be; 0 is no bound.
 	Timeframe time.Duration
 	Viewer    syntax.DID
@@ -82,7 +85,7 @@ func (f *Feeds) Thread(ctx context.Context, q ThreadQuery) (Thread, error) {
 		ask.Since = at.at.Add(-q.Timeframe).UnixMicro()
 	}
 	if q.Comment != "" {
-		if ask.Under, t.Context, err = f.linked(ctx, v, root.Post, q.Comment); err != nil {
+		if ask.Under, t.Context, err = f.linked(ctx, v, root.Post, q.By, q.Comment); err != nil {
 			return Thread{}, err
 		}
 	}
@@ -97,8 +100,8 @@ func (f *Feeds) Thread(ctx context.Context, q ThreadQuery) (Thread, error) {
 }
 
 // linked finds a comment and what stands above it.
-func (f *Feeds) linked(ctx context.Context, v index.Viewer, p index.Post, key syntax.RecordKey) (int64, []*index.Comment, error) {
-	id, ok, err := f.index.CommentIn(ctx, p, key)
+func (f *Feeds) linked(ctx context.Context, v index.Viewer, p index.Post, by syntax.DID, key syntax.RecordKey) (int64, []*index.Comment, error) {
+	id, ok, err := f.index.CommentIn(ctx, p, by, key)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -110,5 +113,5 @@ func (f *Feeds) linked(ctx context.Context, v index.Viewer, p index.Post, key sy
 }
 
 func (q ThreadQuery) binding() string {
-	return fmt.Sprintf("%s thread %s %s %d %d %s", q.Endpoint, q.Post, q.Comment, q.Sort, q.Timeframe, q.Viewer)
+	return fmt.Sprintf("%s thread %s %s %s %d %d %s", q.Endpoint, q.Post, q.By, q.Comment, q.Sort, q.Timeframe, q.Viewer)
 }

@@ -346,14 +346,16 @@ func (x *Index) Ancestors(ctx context.Context, v Viewer, p Post, comment int64, 
 	return out, err
 }
 
-// CommentIn finds a comment of a thread by its key.
-func (x *Index) CommentIn(ctx context.Context, p Post, key syntax.RecordKey) (id int64, ok bool, err error) {
+// CommentIn finds a comment of a thread by its author and key. Without an author
+// it may be any with this key.
+func (x *Index) CommentIn(ctx context.Context, p Post, author syntax.DID, key syntax.RecordKey) (id int64, ok bool, err error) {
 	if !isTID(key) {
 		return 0, false, nil
 	}
 	ok, err = found(x.db.Read().QueryRowContext(ctx, `
-		SELECT k.comment_id FROM comment c CROSS JOIN comment_rank k
-		WHERE c.tid = $1 AND k.comment_id = c.id AND k.root_id = $2 ORDER BY c.id DESC LIMIT 1`, tidNumber(key), p.ID).Scan(&id))
+		SELECT k.comment_id FROM comment c CROSS JOIN comment_rank k CROSS JOIN account a
+		WHERE c.tid = $1 AND k.comment_id = c.id AND k.root_id = $2 AND a.id = c.author_id AND (CAST($3 AS TEXT) = '' OR a.did = $3)
+		ORDER BY c.id DESC LIMIT 1`, tidNumber(key), p.ID, author.String()).Scan(&id))
 	if err != nil {
 		return 0, false, fmt.Errorf("find a comment: %w", err)
 	}

@@ -72,7 +72,7 @@ func (s *Server) thread(w http.ResponseWriter, r *http.Request, comment syntax.R
 	if err != nil {
 		return errNoPage
 	}
-	q := feed.ThreadQuery{Post: uri, Comment: comment, Viewer: v.did(), Limit: threadLimit, Depth: threadDepth,
+	q := feed.ThreadQuery{Post: uri, Comment: comment, By: syntax.DID(r.PathValue("author")), Viewer: v.did(), Limit: threadLimit, Depth: threadDepth,
 		Cursor: r.URL.Query().Get("cursor"), Endpoint: "web"}
 	data := threadPage{Single: comment != "", Paged: q.Cursor != ""}
 	if err := data.order(r, &q); err != nil {
