@@ -253,16 +253,20 @@ func (w *window) reviews(other *window, place string) (page string) {
 func (w *window) pagesOn(inst *instance, author network.Account, place string) {
 	w.t.Helper()
 	commons := community(w.t, inst.network)
+	var last string
 	for range 30 {
-		writeDirectly(w.t, inst.network, author, commons, "one of many "+network.Name("x"))
+		last = "one of many " + network.Name("x")
+		writeDirectly(w.t, inst.network, author, commons, last)
 	}
+	const many = `[...document.querySelectorAll(".post-title")].filter(e => e.innerText.includes("one of many")).length`
+	// On their own page nobody else's posts come in between.
 	eventually(w.t, 20*time.Second, "thirty posts", func() bool {
-		w.open("/discover?sort=new")
-		return eval[bool](w, `[...document.querySelectorAll(".post-title")].filter(e => e.innerText.includes("one of many")).length === 25`)
+		w.open("/u/" + author.Handle)
+		return w.shows(last) && eval[bool](w, many+` === 25`)
 	})
 	still := w.marked()
 	w.press("More posts")
-	w.await("the second page", still+` && document.querySelectorAll("[data-list] > li").length > 30`)
+	w.await("the second page", still+` && `+many+` === 30`)
 	if twice := eval[int](w, `(ids => ids.length - new Set(ids).size)([...document.querySelectorAll("[data-list] > li")].map(e => e.id))`); twice > 0 {
 		w.t.Errorf("%d posts are there twice", twice)
 	}
