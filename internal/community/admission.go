@@ -24,6 +24,7 @@ type Queue interface {
 const (
 	decideJob = "community.decide"
 	sweepJob  = "community.sweep"
+	personJob = "community.person"
 )
 
 // Work says who does the jobs, before the queue runs: once in a while all
@@ -31,6 +32,7 @@ const (
 func (s *Service) Work(q *job.Queue) {
 	q.Register(decideJob, s.decideJob, job.Timeout(2*time.Minute))
 	q.Register(sweepJob, s.sweepJob)
+	q.Register(personJob, s.personJob)
 	q.Periodic(sweepJob, sweepEvery)
 }
 
@@ -165,8 +167,8 @@ type sweeping struct {
 	Community string `json:"community,omitempty"`
 }
 
-// sweepJob enqueues decisions about everything that is undecided, but what
-// waits for somebody.
+// sweepJob enqueues decisions about everything that is undecided; where it was
+// not asked for, without what waits for somebody.
 func (s *Service) sweepJob(ctx context.Context, j job.Job) error {
 	var args sweeping
 	if err := j.Decode(&args); err != nil {
@@ -187,17 +189,22 @@ func (s *Service) sweepJob(ctx context.Context, j job.Job) error {
 		if !hosts {
 			continue
 		}
-		if err := s.sweep(ctx, c.DID); err != nil {
+		if err := s.sweep(ctx, c.DID, args.Community != ""); err != nil {
 			return fmt.Errorf("sweep %s: %w", c.DID, err)
 		}
 	}
 	return nil
 }
 
-func (s *Service) sweep(ctx context.Context, community syntax.DID) error {
+// sweep enqueues decisions about a community's undecided posts, all of them or
+// without those that wait.
+func (s *Service) sweep(ctx context.Context, community syntax.DID, all bool) error {
 	waiting, err := s.waiting(ctx, community)
 	if err != nil {
 		return err
+	}
+	if all {
+		clear(waiting)
 	}
 	var after *index.Undecided
 	for {

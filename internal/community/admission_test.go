@@ -110,7 +110,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("acceptances (-want +got):\n%s", diff)
 		}
 		before := len(v.repos.writes)
-		check(t, v.sweep(t.Context(), garden))
+		check(t, v.sweep(t.Context(), garden, false))
 		check(t, v.db.Tx(t.Context(), func(tx *store.Tx) error {
 			return v.decideSoon(t.Context(), tx, deciding{garden, guest.DID, post.RecordKey()}, 0)
 		}))
@@ -155,7 +155,7 @@ func TestMembers(t *testing.T) {
 		put(t, v.db, v.index, crook, index.SubscriptionCollection, syntax.RecordKey(syntax.NewTIDNow(3)),
 			map[string]any{"$type": string(index.SubscriptionCollection), "subject": string(garden), "createdAt": "2026-01-02T03:04:05Z"})
 		v.cfg.Now = func() time.Time { return time.Now().Add(2 * sweepEvery) }
-		check(t, v.sweep(t.Context(), garden))
+		check(t, v.sweep(t.Context(), garden, false))
 		v.expect(t, "after a while", third, "accepted")
 	})
 }

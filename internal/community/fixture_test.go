@@ -260,7 +260,7 @@ func (v *village) do(t *testing.T, in job.Insert) {
 		t.Fatal(err)
 	}
 	j := job.Job{Kind: in.Kind, Args: args, CreatedAt: time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)}
-	if err := map[string]job.Worker{decideJob: v.decideJob, sweepJob: v.sweepJob}[in.Kind](t.Context(), j); err != nil {
+	if err := map[string]job.Worker{decideJob: v.decideJob, sweepJob: v.sweepJob, personJob: v.personJob}[in.Kind](t.Context(), j); err != nil {
 		t.Fatalf("%s %s: %v", in.Kind, args, err)
 	}
 }

@@ -80,9 +80,6 @@ func (s *Service) SetPolicy(ctx context.Context, actor agent.Actor, text string,
 		if err != nil {
 			return fmt.Errorf("set policy of %s: %w", community, err)
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE community_review SET due = $1 WHERE community = $2 AND verdict IS NULL`, now, community); err != nil {
-			return fmt.Errorf("look again at what waits in %s: %w", community, err)
-		}
 		return s.sweepSoon(ctx, tx, community)
 	})
 }
@@ -103,7 +100,7 @@ func (s *Service) ApprovePerson(ctx context.Context, actor agent.Actor, text, pe
 		if err := s.approve(ctx, tx, community, who.DID, actor.DID); err != nil {
 			return err
 		}
-		return s.lookAgain(ctx, tx, community, who.DID)
+		return s.lookSoon(ctx, tx, community, who.DID)
 	})
 }
 
@@ -138,6 +135,30 @@ func (s *Service) approved(ctx context.Context, community, person syntax.DID) (b
 	err := s.cfg.DB.Read().QueryRowContext(ctx,
 		`SELECT count(*) FROM community_approved WHERE community = $1 AND person = $2`, community, person).Scan(&n)
 	return n > 0, err
+}
+
+// person names somebody in a community.
+type person struct {
+	Community syntax.DID `json:"community"`
+	Person    syntax.DID `json:"person"`
+}
+
+// lookSoon is lookAgain once tx has committed. A decision that is being made
+// beside tx either sees what tx has changed, or its post waits by then and is
+// found: whoever looks within tx can miss it.
+func (s *Service) lookSoon(ctx context.Context, tx *store.Tx, community, who syntax.DID) error {
+	_, err := s.cfg.Jobs.Enqueue(ctx, tx, job.Insert{
+		Kind: personJob, Args: person{community, who}, Unique: community.String() + " " + who.String(), Priority: job.High,
+	})
+	return err
+}
+
+func (s *Service) personJob(ctx context.Context, j job.Job) error {
+	var p person
+	if err := j.Decode(&p); err != nil {
+		return err
+	}
+	return s.cfg.DB.Tx(ctx, func(tx *store.Tx) error { return s.lookAgain(ctx, tx, p.Community, p.Person) })
 }
 
 // lookAgain has the waiting posts of a person in a community decided anew.

@@ -70,7 +70,7 @@ func (s *Service) Approve(ctx context.Context, actor agent.Actor, post syntax.AT
 		if err := s.approve(ctx, tx, standing.Community, standing.Author, actor.DID); err != nil {
 			return err
 		}
-		return s.lookAgain(ctx, tx, standing.Community, standing.Author)
+		return s.lookSoon(ctx, tx, standing.Community, standing.Author)
 	})
 }
 
