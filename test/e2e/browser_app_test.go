@@ -49,9 +49,7 @@ func TestAppsInARealBrowser(t *testing.T) {
 		w.arrive(begun, account)
 		w.picture("app_approve")
 		w.tryCode("BBBB-BBBB", "You can try four times more.")
-		if !eval[bool](w, `document.activeElement.name === "code" && document.activeElement.value === ""`) {
-			t.Error("after a wrong code the field is not empty, or has no focus")
-		}
+		w.await("the field, empty, with the focus", `document.activeElement.name === "code" && document.activeElement.value === ""`)
 		w.fill("code", strings.ToLower(strings.ReplaceAll(begun.GetUserCode(), "-", " ")))
 		w.press("Sign the app in")
 		w.await("the end", `document.body.innerText.includes("The app is signed in")`)
