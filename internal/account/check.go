@@ -120,10 +120,7 @@ func (m *Manager) Check(ctx context.Context, id string) error {
 // reactivate makes an account active with its own credential: nobody but us has
 // that.
 func (m *Manager) reactivate(ctx context.Context, h *held) error {
-	if err := m.current(ctx, h); err != nil {
-		return err
-	}
-	server, err := m.client(h.pds, bearer{m.cfg.HTTP, h.secrets[accessToken]})
+	server, err := m.acting(ctx, h)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/pds"
 )
 
@@ -22,46 +21,39 @@ const (
 	renewTime = leaseTime + callTime
 )
 
-// token is an access token, and what it may be used with.
-type token struct {
-	access  keyring.Secret
-	version int64
-	pds     string
-}
-
 // usable reports whether the access token can be used for a while and is
 // another than the one of version refused.
 func (m *Manager) usable(r *row, refused int64) bool {
 	return r.version != refused && r.accessExpires.Sub(m.cfg.Now()) > renewBefore
 }
 
-// token returns an access token of an account, renewed if it ends soon or is of
+// access returns an access token of an account, renewed if it ends soon or is of
 // the version that the PDS has refused (0: none). Errors: *Error.
-func (m *Manager) token(ctx context.Context, did syntax.DID, refused int64) (token, error) {
+func (m *Manager) access(ctx context.Context, did syntax.DID, refused int64) (pds.Access, error) {
 	r, err := m.get(ctx, m.cfg.DB.Read(), `did = $1`, did.String())
 	if err != nil {
-		return token{}, err
+		return pds.Access{}, err
 	}
 	if err := m.barred(r); err != nil {
-		return token{}, err
+		return pds.Access{}, err
 	}
 	if m.usable(r, refused) {
-		return r.token(), nil
+		return r.access(), nil
 	}
 	renewed, err := m.renewOnce(ctx, r, refused)
 	if err == nil {
-		return renewed.token(), nil
+		return renewed.access(), nil
 	}
 	// It was early: what is left of the old one can be used.
 	if r.version != refused && isTransient(err) && r.accessExpires.After(m.cfg.Now()) {
 		m.log.WarnContext(ctx, "credentials not renewed yet, the old ones are used while they last", "did", did, "error", err)
-		return r.token(), nil
+		return r.access(), nil
 	}
-	return token{}, explain(err)
+	return pds.Access{}, explain(err)
 }
 
-func (r *row) token() token {
-	return token{access: r.secrets[accessToken], version: r.version, pds: r.pds}
+func (r *row) access() pds.Access {
+	return pds.Access{Origin: r.pds, Token: r.secrets[accessToken], Version: r.version}
 }
 
 // barred says why nobody can act as the account at present.

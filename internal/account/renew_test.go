@@ -98,6 +98,26 @@ func TestRefusedToken(t *testing.T) {
 	})
 }
 
+// TestRefusedWhileMade holds that a token which is refused in the middle of making
+// or mending an account is renewed by whoever is at it, too.
+func TestRefusedWhileMade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, network.Shared(t), storetest.New(t, store.SQLite))
+	puts := 0
+	w.wire.set(func(method string, req *http.Request) (*http.Response, error) {
+		if method == "com.atproto.repo.putRecord" {
+			if puts++; puts == 1 {
+				return answer(req, 400, `{"error":"ExpiredToken"}`), nil
+			}
+		}
+		return nil, nil //nolint:nilnil // goes through
+	})
+	h := w.provision(request())
+	if n := w.wire.count(refreshSession); puts != 2 || n != 1 || w.row(h.DID.String()).version != 2 {
+		t.Errorf("%d writes of the profile, %d refreshes, version %d; want 2, 1, 2", puts, n, w.row(h.DID.String()).version)
+	}
+}
+
 // TestRenewedBeforeItsEnd holds the five minutes, and that the old token is used
 // for as long as it lasts when the PDS does not renew it just then.
 func TestRenewedBeforeItsEnd(t *testing.T) {

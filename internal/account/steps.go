@@ -197,10 +197,7 @@ func (h *held) tokens(s *pds.Session) {
 // publish writes the profile: the stored record under the stored key, which is
 // the same however often it is done.
 func (m *Manager) publish(ctx context.Context, h *held) error {
-	if err := m.current(ctx, h); err != nil {
-		return err
-	}
-	server, err := m.client(h.pds, bearer{m.cfg.HTTP, h.secrets[accessToken]})
+	server, err := m.acting(ctx, h)
 	if err != nil {
 		return err
 	}

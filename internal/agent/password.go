@@ -210,7 +210,7 @@ func (p *Passwords) doer(ctx context.Context, did syntax.DID, origin string) (pd
 	case !ok || info.PDS != origin || !info.RefusedAt.IsZero(): // it is not taken along to another server
 		return nil, errNoPassword
 	}
-	return bearer{http: p.cfg.HTTP, origin: origin, tokens: passwordTokens{p, did}}, nil
+	return p.bearer(did), nil
 }
 
 func (p *Passwords) server(origin string) (*pds.Client, error) {

@@ -275,9 +275,8 @@ func TestMovedPassword(t *testing.T) {
 	if _, err := a.Create(t.Context(), actor, write("a")); kindOf(err) != NeedsSignIn || asked != 0 {
 		t.Errorf("create: %v, want a sign-in; the new server was asked %d times", err, asked)
 	}
-	d := bearer{http: http.DefaultClient, origin: b.URL, tokens: passwordTokens{b.Passwords, alice}}
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, elsewhere.URL, nil)
-	if res, err := d.Do(req); !errors.Is(err, errElsewhere) || asked != 0 {
+	if res, err := b.bearer(alice).Do(req); !errors.Is(err, pds.ErrElsewhere) || asked != 0 {
 		t.Errorf("the token was sent elsewhere: %v, %v", res, err)
 	}
 }
@@ -317,22 +316,21 @@ func TestRenewalOutlivesItsRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.vault.slow = make(chan struct{})
-	tokens := passwordTokens{b.Passwords, alice}
-	old, err := tokens.access(t.Context(), keyring.Secret{})
+	old, err := b.access(t.Context(), alice, keyring.Secret{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := tokens.access(ctx, old); !errors.Is(err, context.Canceled) {
+	if _, err := b.access(ctx, alice, old.Token); !errors.Is(err, context.Canceled) {
 		t.Errorf("access: %v", err)
 	}
 	close(b.vault.slow)
-	next, err := tokens.access(t.Context(), old)
-	if err != nil || next.Equal(old) || next.Reveal() != b.vault.access {
+	next, err := b.access(t.Context(), alice, old.Token)
+	if err != nil || next.Token.Equal(old.Token) || next.Token.Reveal() != b.vault.access {
 		t.Errorf("access afterwards: %v", err)
 	}
-	if row, _, err := b.read(t.Context(), alice); err != nil || !row.access.Equal(next) || row.refresh.Reveal() != b.vault.refresh {
+	if row, _, err := b.read(t.Context(), alice); err != nil || !row.access.Equal(next.Token) || row.refresh.Reveal() != b.vault.refresh {
 		t.Errorf("saved: %v", err)
 	}
 }
@@ -465,7 +463,7 @@ func TestOfficialAppPassword(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = passwordTokens{p, w.did}.access(t.Context(), row.access)
+	_, err = p.access(t.Context(), w.did, row.access)
 	if info, _, _ := p.Info(t.Context(), w.did); !errors.Is(err, errPasswordRefused) || info.RefusedAt.IsZero() {
 		t.Errorf("after revoking: %v, %+v", err, info)
 	}

@@ -26,21 +26,23 @@ const (
 // errNoPassword: the member has no password any more, or gave a new one.
 var errNoPassword = errors.New("there is no app password")
 
-// passwordTokens are the tokens of one member.
-type passwordTokens struct {
-	p   *Passwords
-	did syntax.DID
+// bearer sends requests with the session of a member's password.
+func (p *Passwords) bearer(did syntax.DID) pds.Bearer {
+	return pds.Bearer{HTTP: p.cfg.HTTP, Access: func(ctx context.Context, refused pds.Access) (pds.Access, error) {
+		return p.access(ctx, did, refused.Token)
+	}}
 }
 
-func (t passwordTokens) access(ctx context.Context, refused keyring.Secret) (keyring.Secret, error) {
-	row, ok, err := t.p.read(ctx, t.did)
+// access returns a token that is good now, and another than refused.
+func (p *Passwords) access(ctx context.Context, did syntax.DID, refused keyring.Secret) (pds.Access, error) {
+	row, ok, err := p.read(ctx, did)
 	if err := usable(row, ok, err); err != nil {
-		return keyring.Secret{}, err
+		return pds.Access{}, err
 	}
-	if fresh(row, refused, t.p.cfg.Now()) {
-		return row.access, nil
+	if fresh(row, refused, p.cfg.Now()) {
+		return pds.Access{Origin: row.pds, Token: row.access}, nil
 	}
-	return t.p.renewed(ctx, t.did, refused)
+	return p.renewed(ctx, did, refused)
 }
 
 func usable(row passwordRow, ok bool, err error) error {
@@ -62,14 +64,14 @@ func fresh(row passwordRow, refused keyring.Secret, now time.Time) bool {
 
 // renewal is one that is under way in this process.
 type renewal struct {
-	done  chan struct{}
-	token keyring.Secret
-	err   error
+	done   chan struct{}
+	access pds.Access
+	err    error
 }
 
 // renewed renews a member's session, or waits for who does. A renewal that began
 // is finished although the request that wanted it has ended.
-func (p *Passwords) renewed(ctx context.Context, did syntax.DID, refused keyring.Secret) (keyring.Secret, error) {
+func (p *Passwords) renewed(ctx context.Context, did syntax.DID, refused keyring.Secret) (pds.Access, error) {
 	p.mu.Lock()
 	r, running := p.renewal[did]
 	if !running {
@@ -78,7 +80,7 @@ func (p *Passwords) renewed(ctx context.Context, did syntax.DID, refused keyring
 		go func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewLease+renewTimeout)
 			defer cancel()
-			r.token, r.err = p.renew(ctx, did, refused)
+			r.access, r.err = p.renew(ctx, did, refused)
 			p.mu.Lock()
 			delete(p.renewal, did)
 			p.mu.Unlock()
@@ -88,28 +90,28 @@ func (p *Passwords) renewed(ctx context.Context, did syntax.DID, refused keyring
 	p.mu.Unlock()
 	select {
 	case <-r.done:
-		return r.token, r.err
+		return r.access, r.err
 	case <-ctx.Done():
-		return keyring.Secret{}, ctx.Err()
+		return pds.Access{}, ctx.Err()
 	}
 }
 
 // renew does it once over all processes: only who holds the lease asks the
 // server, the others wait and take over what it has saved.
-func (p *Passwords) renew(ctx context.Context, did syntax.DID, refused keyring.Secret) (keyring.Secret, error) {
+func (p *Passwords) renew(ctx context.Context, did syntax.DID, refused keyring.Secret) (pds.Access, error) {
 	for {
 		row, ok, err := p.read(ctx, did)
 		if err := usable(row, ok, err); err != nil {
-			return keyring.Secret{}, err
+			return pds.Access{}, err
 		}
 		now := p.cfg.Now()
 		if fresh(row, refused, now) {
-			return row.access, nil
+			return pds.Access{Origin: row.pds, Token: row.access}, nil
 		}
 		if row.leaseUntil.Before(now) {
 			got, err := p.lease(ctx, did, row.version, now)
 			if err != nil {
-				return keyring.Secret{}, err
+				return pds.Access{}, err
 			}
 			if got {
 				return p.renewHeld(ctx, did, row)
@@ -117,7 +119,7 @@ func (p *Passwords) renew(ctx context.Context, did syntax.DID, refused keyring.S
 		}
 		select {
 		case <-ctx.Done():
-			return keyring.Secret{}, fmt.Errorf("wait for the renewal of %s: %w", did, ctx.Err())
+			return pds.Access{}, fmt.Errorf("wait for the renewal of %s: %w", did, ctx.Err())
 		case <-time.After(renewPoll):
 		}
 	}
@@ -143,12 +145,12 @@ func (p *Passwords) lease(ctx context.Context, did syntax.DID, version int64, no
 }
 
 // renewHeld asks the server and saves what it says, both tokens at once.
-func (p *Passwords) renewHeld(ctx context.Context, did syntax.DID, row passwordRow) (keyring.Secret, error) {
+func (p *Passwords) renewHeld(ctx context.Context, did syntax.DID, row passwordRow) (pds.Access, error) {
 	calling, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	server, err := p.server(row.pds)
 	if err != nil {
-		return keyring.Secret{}, err
+		return pds.Access{}, err
 	}
 	s, err := newSession(calling, server, row.refresh, func(ctx context.Context) (*pds.Session, error) {
 		return server.CreateSession(ctx, did.AtIdentifier(), row.password)
@@ -157,13 +159,13 @@ func (p *Passwords) renewHeld(ctx context.Context, did syntax.DID, row passwordR
 		err = fmt.Errorf("%w: a session of %s instead of %s", pds.ErrBadAnswer, s.DID, did)
 	}
 	if err != nil {
-		return keyring.Secret{}, errors.Join(err, p.release(ctx, did, row, errors.Is(err, errPasswordRefused)))
+		return pds.Access{}, errors.Join(err, p.release(ctx, did, row, errors.Is(err, errPasswordRefused)))
 	}
 	sealed, err := p.seal(did, row.password, s)
 	if err != nil {
-		return keyring.Secret{}, err
+		return pds.Access{}, err
 	}
-	return s.Access, p.finish(ctx, did, row.version, `access_token = $4, refresh_token = $5, access_expires_at = $6`,
+	return pds.Access{Origin: row.pds, Token: s.Access}, p.finish(ctx, did, row.version, `access_token = $4, refresh_token = $5, access_expires_at = $6`,
 		sealed.access, sealed.refresh, store.Micros(s.AccessExpires))
 }
 

@@ -26,37 +26,33 @@ type RelayAccount struct {
 
 	mu      sync.Mutex // held while the session is renewed
 	session *pds.Session
+	origin  string // of the server that gave session
 }
 
-// relayTokens are the relay's tokens at one server.
-type relayTokens struct {
-	relay  *RelayAccount
-	server *pds.Client
-	now    func() time.Time
-}
-
-func (t relayTokens) access(ctx context.Context, refused keyring.Secret) (keyring.Secret, error) {
-	r := t.relay
+// access returns a token of the relay's at its server, which is at origin: one
+// that is good now, and another than refused. A session is not taken along to
+// another server.
+func (r *RelayAccount) access(ctx context.Context, server *pds.Client, origin string, refused keyring.Secret, now time.Time) (pds.Access, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var refresh keyring.Secret
-	if s := r.session; s != nil {
-		if isGood(s.Access, s.AccessExpires, t.now()) && (refused.IsZero() || !s.Access.Equal(refused)) {
-			return s.Access, nil
+	if s := r.session; s != nil && r.origin == origin {
+		if isGood(s.Access, s.AccessExpires, now) && (refused.IsZero() || !s.Access.Equal(refused)) {
+			return pds.Access{Origin: origin, Token: s.Access}, nil
 		}
 		refresh = s.Refresh
 	}
-	s, err := newSession(ctx, t.server, refresh, func(ctx context.Context) (*pds.Session, error) {
-		return t.server.CreateSession(ctx, r.DID.AtIdentifier(), r.Password)
+	s, err := newSession(ctx, server, refresh, func(ctx context.Context) (*pds.Session, error) {
+		return server.CreateSession(ctx, r.DID.AtIdentifier(), r.Password)
 	})
 	if err == nil && s.DID != r.DID {
 		err = fmt.Errorf("%w: a session of %s instead of %s", pds.ErrBadAnswer, s.DID, r.DID)
 	}
 	if err != nil {
-		return keyring.Secret{}, err
+		return pds.Access{}, err
 	}
-	r.session = s
-	return s.Access, nil
+	r.session, r.origin = s, origin
+	return pds.Access{Origin: origin, Token: s.Access}, nil
 }
 
 // Statement is a record that says something in a member's name.
@@ -154,7 +150,9 @@ func (a *Agent) byRelay(ctx context.Context, do func(context.Context, *pds.Clien
 	}
 	return origin, a.by(ctx, func(context.Context) (pds.Doer, error) {
 		server, err := pds.New(pds.Config{Origin: origin, HTTP: a.cfg.HTTP, Now: a.cfg.Now})
-		return bearer{http: a.cfg.HTTP, origin: origin, tokens: relayTokens{a.cfg.Relay, server, a.cfg.Now}}, err
+		return pds.Bearer{HTTP: a.cfg.HTTP, Access: func(ctx context.Context, refused pds.Access) (pds.Access, error) {
+			return a.cfg.Relay.access(ctx, server, origin, refused.Token, a.cfg.Now())
+		}}, err
 	}, origin, do)
 }
 

@@ -149,3 +149,27 @@ func TestRelaySession(t *testing.T) {
 		t.Errorf("%d begun and %d renewed, want 2 and 1", created, refreshed)
 	}
 }
+
+// TestRelayMoves holds that the relay's tokens of one server are not shown to
+// the next.
+func TestRelayMoves(t *testing.T) {
+	t.Parallel()
+	relay := &RelayAccount{DID: relayDID, Password: keyring.NewSecret(appPassword)}
+	var seen []string
+	for range 2 {
+		b := newLockbox(t, storetest.New(t, store.SQLite))
+		b.vault.passwords, b.vault.subject = map[string]string{string(relayDID): appPassword}, string(relayDID)
+		a := b.agent(t, nil, ByRelay, nil)
+		a.cfg.Relay = relay
+		if said, err := a.Say(t.Context(), actor, statement(alice)); err != nil || !said.Relayed {
+			t.Errorf("at %s: %+v, %v", b.URL, said, err)
+		}
+		if created, refreshed, _ := b.vault.counts(); created != 1 || refreshed != 0 {
+			t.Errorf("at %s: %d sessions begun and %d renewed, want one of its own", b.URL, created, refreshed)
+		}
+		seen = append(seen, relay.origin)
+	}
+	if seen[0] == seen[1] {
+		t.Errorf("sessions at %v, want one at each server", seen)
+	}
+}
