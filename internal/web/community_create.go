@@ -19,6 +19,7 @@ import (
 // to be, or is.
 type communityForm struct {
 	New             bool
+	Follow          bool   // the founder subscribes to it
 	Label           string // of the community that is
 	Off             string // why there is no form
 	Acting, Trouble string
@@ -81,7 +82,7 @@ func (s *Server) communityNew(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	f := newCommunityForm(v.did().String(), communityText{}, "")
-	f.New, f.Action, f.Key = true, "/communities", newPostKey()
+	f.New, f.Follow, f.Action, f.Key = true, true, "/communities", newPostKey()
 	f.Off = s.cfg.Communities.Closed(v.did())
 	return s.show(w, r, v, http.StatusOK, "community_edit", "Create a community", f)
 }
@@ -97,9 +98,16 @@ func (s *Server) communityCreate(w http.ResponseWriter, r *http.Request) error {
 		made, err := s.cfg.Communities.Create(r.Context(), actor, community.CreateInput{
 			Name: strings.TrimSpace(form.Get("name")), Profile: profile, Key: form.Get("key"),
 		})
-		return "/c/" + made.Handle.String(), err
+		to := "/c/" + made.Handle.String()
+		if err != nil || form.Get("follow") != "yes" {
+			return to, err
+		}
+		if _, err := s.cfg.Communities.Subscribe(r.Context(), actor, made.DID.String(), nil); err != nil {
+			to = addNotice(to, noticeFounded) // the community is there all the same
+		}
+		return to, nil
 	}, func(f *communityForm, form upload) {
-		f.New, f.Key, f.Name.Value = true, form.Get("key"), form.Get("name")
+		f.New, f.Key, f.Name.Value, f.Follow = true, form.Get("key"), form.Get("name"), form.Get("follow") == "yes"
 	})
 }
 

@@ -97,6 +97,44 @@ func TestACommunityIsCreatedAndEdited(t *testing.T) {
 	b.get("/c/reef.one.test").is(200, "Reef and Sand")
 }
 
+// A founder subscribes with the same form, unless they take the tick away. Where
+// their server does not take the subscription, the page says so.
+func TestAFounderSubscribes(t *testing.T) {
+	t.Parallel()
+	away := &unfollowable{}
+	s := newSite(t, func(c *Config) { away.Communities, c.Communities = c.Communities, away })
+	b := s.member(t, alice)
+	form := with(b.get("/communities/new").is(200, `name="follow" value="yes" checked`).fields("/communities"), "name", "reef")
+	b.post("/communities", with(form, "follow", "")...).leads("/c/reef.one.test")
+	if n := len(s.pds.in(alice, index.SubscriptionCollection)); n != 0 {
+		t.Errorf("%d subscriptions without the tick", n)
+	}
+	s.identify(t, reef)
+	away.err = fault.New(fault.Unavailable, "The server is away.")
+	b.post("/communities", form...).leads("/c/reef.one.test?notice=founded")
+	b.get("/c/reef.one.test?notice=founded").is(200, "not subscribed to it", "Subscribe</button>")
+	away.err = nil
+	b.post("/communities", form...).leads("/c/reef.one.test")
+	b.get("/c/reef.one.test").is(200, "Unsubscribe", "1 subscriber,")
+	b.get("/posts/new").is(200, `<option value="reef.one.test">`)
+	wrong := with(form, "name", "Not a name")
+	b.post("/communities", wrong...).is(400, `name="follow" value="yes" checked`)
+	b.post("/communities", with(wrong, "follow", "")...).is(400).lacks(`value="yes" checked`) // as it was left
+}
+
+// unfollowable is communities that cannot be subscribed to while err is set.
+type unfollowable struct {
+	Communities
+	err error
+}
+
+func (u *unfollowable) Subscribe(ctx context.Context, actor agent.Actor, text string, level *int) (community.Record, error) {
+	if u.err != nil {
+		return community.Record{}, u.err
+	}
+	return u.Communities.Subscribe(ctx, actor, text, level)
+}
+
 // identify makes the handle of an account known, as the network does.
 func (s *site) identify(t *testing.T, who person) {
 	t.Helper()

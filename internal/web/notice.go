@@ -8,9 +8,10 @@ import (
 // A redirect puts a notice on the page that it leads to by a query parameter
 // whose values are words of ours, never text to be shown.
 const (
-	noticeParam    = "sign-in"
+	noticeParam    = "notice"
 	noticeDeclined = "declined"
 	noticeKept     = "kept"
+	noticeFounded  = "founded"
 )
 
 // declinedNotice is what a member reads who said no at their server (S18).
@@ -19,6 +20,9 @@ const declinedNotice = "You did not sign in, and nothing has changed. You can tr
 // keptNotice is what a member reads who gave no further permission there (S36).
 const keptNotice = "You gave no further permission. You are still signed in, and nothing has changed."
 
+// foundedNotice is what a founder reads whose subscription could not be written.
+const foundedNotice = "The community is there, but you are not subscribed to it: your server did not take that just now. Subscribe below."
+
 // noticeOf is the notice that the request's address asks for.
 func noticeOf(r *http.Request) string {
 	switch r.URL.Query().Get(noticeParam) {
@@ -26,6 +30,8 @@ func noticeOf(r *http.Request) string {
 		return declinedNotice
 	case noticeKept:
 		return keptNotice
+	case noticeFounded:
+		return foundedNotice
 	}
 	return ""
 }

@@ -59,7 +59,18 @@ func (s *Server) postNew(w http.ResponseWriter, r *http.Request) error {
 	if len(community) > maxCommunity || !cleanText(community) {
 		community = ""
 	}
-	return s.show(w, r, v, http.StatusOK, "post_create", "Write a post", newPostForm(v.viewer(), newPostKey(), community, "", ""))
+	return s.showPostForm(w, r, v, http.StatusOK, newPostForm(v.viewer(), newPostKey(), community, "", ""))
+}
+
+// showPostForm shows the form on a page of its own, with the communities that
+// the member may mean.
+func (s *Server) showPostForm(w http.ResponseWriter, r *http.Request, v visitor, status int, form postForm) error {
+	followed, err := s.followed(r.Context(), v)
+	if err != nil {
+		return err
+	}
+	form.Community.Options = handlesOf(followed, nil)
+	return s.show(w, r, v, status, "post_create", "Write a post", form)
 }
 
 // postCreate answers POST /posts. A form that is sent twice writes one post;
@@ -172,7 +183,7 @@ func (s *Server) postPreview(w http.ResponseWriter, r *http.Request) error {
 	data := newPostForm(v.viewer(), form.Get("key"), form.Get("community"), form.Get("title"), form.Get("content"))
 	data.Link.Value, data.Alt.Value = form.Get("link"), form.Get("alt")
 	data.Look = &look{Title: form.Get("title"), Text: richText(text, parseFacets(facets, text))}
-	return s.show(w, r, v, http.StatusOK, "post_create", "Write a post", data)
+	return s.showPostForm(w, r, v, http.StatusOK, data)
 }
 
 // postUnsent makes an error about who writes keep what was typed: whoever is
@@ -206,7 +217,7 @@ func (s *Server) postAgain(err error, form url.Values, author person) error {
 		if data.Grant != nil {
 			httpserver.FormsLeadElsewhere(w.Header())
 		}
-		return s.show(w, r, v, status, "post_create", "Write a post", data)
+		return s.showPostForm(w, r, v, status, data)
 	}}
 }
 

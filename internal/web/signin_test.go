@@ -149,7 +149,7 @@ func TestComingBackAfterDeclining(t *testing.T) {
 		return login.Outcome{Result: login.Declined, ReturnTo: to}, nil
 	}
 	for path, lands := range map[string]string{
-		"/": "/?sign-in=declined", "/discover": "/discover?sign-in=declined", "/discover?a=b": "/discover?a=b&sign-in=declined", "/posts/new": "/posts/new?sign-in=declined",
+		"/": "/?notice=declined", "/discover": "/discover?notice=declined", "/discover?a=b": "/discover?a=b&notice=declined", "/posts/new": "/posts/new?notice=declined",
 	} {
 		to = path
 		b := s.browser(t)
@@ -157,9 +157,9 @@ func TestComingBackAfterDeclining(t *testing.T) {
 		b.get(lands).is(200, declinedNotice, `role="status"`).lacks(`role="alert"`, "return_to=%2Fdiscover%3Fsign-in")
 	}
 	b := s.browser(t)
-	b.get("/account?sign-in=declined").leads("/sign-in?return_to=%2Faccount&sign-in=declined")
-	b.get("/sign-in?return_to=%2Faccount&sign-in=declined").is(200, declinedNotice)
-	b.get("/?sign-in=%3Cscript%3E").is(200).lacks("notice", "<script>")
+	b.get("/account?notice=declined").leads("/sign-in?notice=declined&return_to=%2Faccount")
+	b.get("/sign-in?notice=declined&return_to=%2Faccount").is(200, declinedNotice)
+	b.get("/?notice=%3Cscript%3E").is(200).lacks("notice", "<script>")
 }
 
 func TestComingBackWithAnErrorOffersAnotherTry(t *testing.T) {

@@ -116,7 +116,7 @@ func TestComingBackWithoutMorePermissions(t *testing.T) {
 		return login.Outcome{Result: login.Declined, Upgrade: true, ReturnTo: "/discover?cursor=x"}, nil
 	}
 	b := s.member(t, alice)
-	b.get("/oauth/callback?error=access_denied&state=s").leads("/discover?cursor=x&sign-in=kept")
-	b.get("/discover?sign-in=kept").is(200, keptNotice, `role="status"`).lacks(declinedNotice)
-	b.get("/account?sign-in=kept").is(200, keptNotice)
+	b.get("/oauth/callback?error=access_denied&state=s").leads("/discover?cursor=x&notice=kept")
+	b.get("/discover?notice=kept").is(200, keptNotice, `role="status"`).lacks(declinedNotice)
+	b.get("/account?notice=kept").is(200, keptNotice)
 }

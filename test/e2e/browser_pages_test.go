@@ -83,7 +83,7 @@ func TestPagesFitEveryScreen(t *testing.T) {
 	stranger, signedIn := c.window(), c.window()
 	signedIn.adopt(b)
 	for name, w := range map[string]*window{"stranger": stranger, "member": signedIn} {
-		for _, path := range []string{"/", "/discover", "/posts/new", "/sign-in", "/account", "/nowhere", "/discover?cursor=x", "/discover?sign-in=declined"} {
+		for _, path := range []string{"/", "/discover", "/posts/new", "/sign-in", "/account", "/nowhere", "/discover?cursor=x", "/discover?notice=declined"} {
 			for _, width := range []int64{360, 1400} {
 				for _, theme := range []string{"light", "dark"} {
 					w.size(width, 800)
