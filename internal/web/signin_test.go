@@ -154,7 +154,7 @@ func TestComingBackAfterDeclining(t *testing.T) {
 		to = path
 		b := s.browser(t)
 		b.get("/oauth/callback?error=access_denied&state=s").leads(lands)
-		b.get(lands).is(200, declinedNotice, `role="status"`).lacks(`role="alert"`, "return_to=%2Fdiscover%3Fsign-in")
+		b.get(lands).is(200, declinedNotice, `role="status"`).lacks(`role="alert"`, "return_to=%2Fdiscover%3Fnotice")
 	}
 	b := s.browser(t)
 	b.get("/account?notice=declined").leads("/sign-in?notice=declined&return_to=%2Faccount")
