@@ -87,7 +87,7 @@ func (s *Server) showDelegation(w http.ResponseWriter, r *http.Request, v visito
 		httpserver.FormsLeadElsewhere(w.Header())
 	}
 	if !standing.ExpiresAt.IsZero() {
-		at := momentOf(standing.ExpiresAt, s.now())
+		at := endOf(standing.ExpiresAt, s.now())
 		data.Expires = &at
 	}
 	for _, way := range standing.Ways {

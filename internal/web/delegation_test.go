@@ -73,7 +73,7 @@ func TestDelegationPage(t *testing.T) {
 			s.State, s.Mend, s.Missing, s.SessionID = agent.WantsScope, agent.MendByUpgrade, []string{"repo:social.coves.feed.vote"}, "another"
 		}, []string{"have not allowed everything", "Sign in again"}, []string{"Give this permission"}},
 		{"not active", func(s *agent.Standing) { s.State, s.Way = agent.Inactive, agent.ByNothing }, []string{"not active there"}, []string{"Sign in again"}},
-		{"ends", func(s *agent.Standing) { s.ExpiresAt = sampleNow.Add(48 * time.Hour) }, []string{"Your sign-in ends"}, nil},
+		{"ends", func(s *agent.Standing) { s.ExpiresAt = sampleNow.Add(48 * time.Hour) }, []string{"Your sign-in ends", "in 2 days", "unless it is used before"}, nil},
 		{"server unknown", func(s *agent.Standing) { s.PDS = "" }, []string{"cannot be found out"}, nil},
 	}
 	for _, tt := range tests {

@@ -1,9 +1,6 @@
 package web
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // moment is a point in time as pages show it.
 type moment struct {
@@ -23,25 +20,35 @@ func momentOf(t, now time.Time) moment {
 	}
 }
 
+// endOf describes a time until which something holds.
+func endOf(t, now time.Time) moment {
+	m := momentOf(t, now)
+	left := t.Sub(now)
+	switch {
+	case left < time.Hour:
+		m.Relative = "within the hour"
+	case left < 48*time.Hour:
+		m.Relative = "in " + counted(int64(left/time.Hour), "hour")
+	case left < 61*24*time.Hour:
+		m.Relative = "in " + counted(int64(left/(24*time.Hour)), "day")
+	default:
+		m.Relative = "on " + t.UTC().Format("2 January 2006")
+	}
+	return m
+}
+
 func relative(t, now time.Time) string {
 	age := now.Sub(t)
 	switch {
 	case age < time.Minute:
 		return "just now"
 	case age < time.Hour:
-		return countAgo(int(age/time.Minute), "minute")
+		return counted(int64(age/time.Minute), "minute") + " ago"
 	case age < 24*time.Hour:
-		return countAgo(int(age/time.Hour), "hour")
+		return counted(int64(age/time.Hour), "hour") + " ago"
 	case age < 31*24*time.Hour:
-		return countAgo(int(age/(24*time.Hour)), "day")
+		return counted(int64(age/(24*time.Hour)), "day") + " ago"
 	default:
 		return "on " + t.Format("2 January 2006")
 	}
-}
-
-func countAgo(n int, unit string) string {
-	if n == 1 {
-		return "1 " + unit + " ago"
-	}
-	return fmt.Sprintf("%d %ss ago", n, unit)
 }

@@ -34,6 +34,19 @@ func TestMomentsInWords(t *testing.T) {
 	}
 }
 
+func TestEndsInWords(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
+	for left, want := range map[time.Duration]string{
+		-time.Hour: "within the hour", 59 * time.Minute: "within the hour", time.Hour: "in 1 hour", 47 * time.Hour: "in 47 hours",
+		48 * time.Hour: "in 2 days", 60 * 24 * time.Hour: "in 60 days", 61 * 24 * time.Hour: "on 14 May 2026",
+	} {
+		if got := endOf(now.Add(left), now).Relative; got != want {
+			t.Errorf("endOf(%v ahead) = %q, want %q", left, got, want)
+		}
+	}
+}
+
 func TestDurationsInWords(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

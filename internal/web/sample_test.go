@@ -244,7 +244,7 @@ func sampleAccount() accountPage {
 }
 
 func sampleDelegation() delegationPage {
-	ends := sampleMoment(-30 * 24 * time.Hour)
+	ends := endOf(sampleNow.Add(30*24*time.Hour), sampleNow)
 	return delegationPage{
 		State: "Atoll writes for you by your app password.", PDS: "https://pds.one.test", Expires: &ends,
 		SignIn: "/sign-in?handle=x", Trouble: "Your server does not answer. Please try again in a minute; nothing will be there twice.",
