@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -33,7 +34,12 @@ type kept struct {
 	size int64
 }
 
-// openDisk reads what a folder has, and makes it when it is not there.
+// unfinished begins the names of files that are being written.
+const unfinished = "new-"
+
+// openDisk reads what a folder has, and makes it when it is not there. What a
+// process that died was writing is removed; one that is writing just now has to
+// fetch its picture again.
 func openDisk(folder string, most int64) (*disk, error) {
 	d := &disk{folder: folder, most: most, files: map[string]*list.Element{}, order: list.New()}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -49,6 +55,12 @@ func openDisk(folder string, most int64) (*disk, error) {
 	}
 	var all []found
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), unfinished) {
+			if err := os.Remove(filepath.Join(folder, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("remove an unfinished picture: %w", err)
+			}
+			continue
+		}
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -97,7 +109,7 @@ func (d *disk) get(key string) (body []byte, ok bool, err error) {
 // put keeps a file. A reader sees all of it or none.
 func (d *disk) put(key string, body []byte) error {
 	name := nameOf(key)
-	f, err := os.CreateTemp(d.folder, "new-*")
+	f, err := os.CreateTemp(d.folder, unfinished+"*")
 	if err != nil {
 		return fmt.Errorf("keep a picture: %w", err)
 	}

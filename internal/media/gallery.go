@@ -17,6 +17,7 @@ import (
 	"github.com/multiformats/go-multihash"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/atoll-social/atoll/internal/egress"
 	"github.com/atoll-social/atoll/internal/fault"
 )
 
@@ -49,7 +50,8 @@ type Gallery struct {
 	cfg    GalleryConfig
 	disk   *disk
 	flight singleflight.Group
-	desk   chan struct{} // a place for each picture that is worked on
+	gates  gates
+	desk   chan struct{} // a place for each picture that is drawn
 
 	mu     sync.Mutex
 	failed map[string]failure
@@ -63,8 +65,9 @@ type failure struct {
 }
 
 const (
-	workers     = 2
-	fetchTime   = 20 * time.Second
+	painters    = 2
+	waitTime    = 10 * time.Second // for a turn, to be fetched and to be drawn
+	fetchTime   = 15 * time.Second
 	failureKept = time.Minute
 	maxFailures = 10_000
 )
@@ -81,7 +84,7 @@ func OpenGallery(cfg GalleryConfig) (*Gallery, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Gallery{cfg: cfg, disk: d, desk: make(chan struct{}, workers), failed: map[string]failure{}}, nil
+	return &Gallery{cfg: cfg, disk: d, gates: gates{open: map[string]*gate{}}, desk: make(chan struct{}, painters), failed: map[string]failure{}}, nil
 }
 
 // Served is a picture as it is served.
@@ -135,11 +138,12 @@ func (g *Gallery) Get(ctx context.Context, preset Preset, did syntax.DID, c synt
 // to its end.
 func (g *Gallery) make(ctx context.Context, key string, work func(context.Context) ([]byte, error)) (Served, error) {
 	result := g.flight.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTime)
-		defer cancel()
+		ctx := context.WithoutCancel(ctx)
 		body, err := work(ctx)
 		if err != nil {
-			g.remember(key, err)
+			if !errors.Is(err, errBusy) {
+				g.remember(key, err)
+			}
 			return nil, err
 		}
 		if err := g.disk.put(key, body); err != nil {
@@ -160,18 +164,41 @@ func (g *Gallery) make(ctx context.Context, key string, work func(context.Contex
 	}
 }
 
-// draw fetches a file, checks it, and makes the preset's size of it.
+// errBusy is in errors for pictures whose turn did not come: that says nothing
+// about the picture.
+var errBusy = errors.New("too many pictures at once")
+
+func busy(cause error) error {
+	return fault.Wrap(fault.Unavailable, errors.Join(errBusy, cause), "Too many pictures are asked for at once. Try again in a moment.").
+		After(time.Second)
+}
+
+// draw fetches a file, checks it, and makes the preset's size of it. It has its
+// place among what is fetched until it is done, so that no more files than there
+// are places are in memory; a server that is slow takes no place at the desk.
 func (g *Gallery) draw(ctx context.Context, preset Preset, origin string, did syntax.DID, want cid.Cid) ([]byte, error) {
-	select {
-	case g.desk <- struct{}{}:
-		defer func() { <-g.desk }()
-	case <-ctx.Done():
-		return nil, fault.Wrap(fault.Unavailable, ctx.Err(), "Too many pictures are asked for at once. Try again in a moment.")
+	waiting, cancel := context.WithTimeout(ctx, waitTime)
+	defer cancel()
+	leave, err := g.gates.enter(waiting, origin)
+	if err != nil {
+		return nil, busy(err)
 	}
+	defer leave()
 	file, err := g.fetch(ctx, origin, did, want)
 	if err != nil {
 		return nil, err
 	}
+	select {
+	case g.desk <- struct{}{}:
+		defer func() { <-g.desk }()
+	case <-time.After(waitTime):
+		return nil, busy(errors.New("the desk is taken"))
+	}
+	return resize(preset, file)
+}
+
+// resize makes the preset's size of a file that may be a picture.
+func resize(preset Preset, file []byte) ([]byte, error) {
 	for _, f := range formats {
 		if !f.is(file) {
 			continue
@@ -192,12 +219,17 @@ func (g *Gallery) draw(ctx context.Context, preset Preset, origin string, did sy
 // fetch gets a file from its account's server (com.atproto.sync.getBlob) and
 // checks that it is the one that was asked for.
 func (g *Gallery) fetch(ctx context.Context, origin string, did syntax.DID, want cid.Cid) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
 	address := origin + "/xrpc/com.atproto.sync.getBlob?" + url.Values{"did": {did.String()}, "cid": {want.String()}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, noPicture(err)
 	}
 	resp, err := g.cfg.HTTP.Do(req)
+	if errors.Is(err, egress.ErrHostBusy) {
+		return nil, busy(err)
+	}
 	if err != nil {
 		return nil, unavailable(err)
 	}
