@@ -1,7 +1,6 @@
 // Package post is the write path of what members say: posts, comments, votes,
 // their profile and its pictures. It checks what is asked for and has it written
-// into the member's own repository, where the index sees it at once. It also
-// cuts what the index lists into pages.
+// into the member's own repository, where the index sees it at once.
 package post
 
 import (
