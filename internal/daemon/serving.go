@@ -23,6 +23,9 @@ const (
 	maxBody      = 1 << 20
 	readTimeout  = 30 * time.Second
 	writeTimeout = 60 * time.Second
+	// What large bodies take in memory together, and those of one member: four
+	// forms full of pictures, and one.
+	maxIntake, memberIntake = 128 << 20, 32 << 20
 )
 
 // surfaces are what answers requests.
@@ -58,12 +61,13 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 	if err != nil {
 		return nil, err
 	}
+	intake := httpserver.NewIntake(maxIntake, memberIntake)
 	pictures, err := d.gallery(i, c)
 	if err != nil {
 		return nil, err
 	}
 	pages, err := web.New(web.Config{
-		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Apps: m.login, AppSessions: m.apps.sessions, InstanceKeys: m.apps.keys.PublicJWKS, Posts: c.posts, Standings: c.agents, Passwords: c.passwords, Writes: writes, Client: m.client,
+		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Apps: m.login, AppSessions: m.apps.sessions, InstanceKeys: m.apps.keys.PublicJWKS, Posts: c.posts, Standings: c.agents, Passwords: c.passwords, Writes: writes, Intake: intake, Client: m.client,
 		Index: c.index, Feeds: c.feeds, Cursors: c.cursors, Communities: c.communities, Names: c.names,
 		Pictures: pictures, Origin: i.origin, Origins: origins, Document: document,
 		Listening: len(d.settings.Sources) > 0, Now: d.cfg.Now,
@@ -82,7 +86,7 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 	api, err := xrpc.New(xrpc.Config{
 		Services: services, Aggregators: aggregators, Standings: c.agents,
 		Sessions: m.sessions, Cookies: m.cookies, Renewing: m.client, Apps: m.apps.sessions, Origins: origins,
-		Origin: i.origin, Index: c.index, Feeds: c.feeds, Names: c.names, Cursors: c.cursors, Posts: c.posts, Communities: c.communities, Writes: writes,
+		Origin: i.origin, Index: c.index, Feeds: c.feeds, Names: c.names, Cursors: c.cursors, Posts: c.posts, Communities: c.communities, Writes: writes, Intake: intake,
 	})
 	if err != nil {
 		return nil, err

@@ -120,10 +120,11 @@ func (s *Server) communitySave(w http.ResponseWriter, r *http.Request, action st
 	if err != nil {
 		return err
 	}
-	form, err := readUpload(w, r, v, portraitForm)
+	form, err := s.readUpload(w, r, v, portraitForm)
 	if err != nil {
 		return err
 	}
+	defer form.leave()
 	actor, err := s.writer(w, r, form.Values)
 	if asksWho(err) {
 		return err

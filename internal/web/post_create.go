@@ -80,10 +80,11 @@ func (s *Server) postCreate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	form, err := readUpload(w, r, v, pictureForm)
+	form, err := s.readUpload(w, r, v, pictureForm)
 	if err != nil {
 		return err
 	}
+	defer form.leave()
 	_, account, err := s.actor(w, r, form.Values)
 	if err != nil {
 		return s.postUnsent(err, form.Values)
@@ -115,8 +116,11 @@ func (s *Server) draft(ctx context.Context, actor agent.Actor, form upload) (pos
 	in := post.CreateInput{
 		Community: form.Get("community"), Title: form.Get("title"), Content: text, Facets: facets, Key: form.Get("key"),
 	}
-	link, pictures := strings.TrimSpace(form.Get("link")), form.files["pictures"]
+	link := strings.TrimSpace(form.Get("link"))
+	pictures, err := form.all("pictures")
 	switch {
+	case err != nil:
+		return in, err
 	case link != "" && len(pictures) > 0:
 		return in, invalid(errLink, "A post has either a link or pictures. Take one of them away.")
 	case link != "":
@@ -172,7 +176,7 @@ func (s *Server) postPreview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	form, err := readUpload(w, r, v, pictureForm)
+	form, err := readParts(w, r, pictureForm, nil)
 	if err != nil {
 		return err
 	}

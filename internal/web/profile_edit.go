@@ -66,10 +66,11 @@ func (s *Server) profileSave(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	form, err := readUpload(w, r, v, portraitForm)
+	form, err := s.readUpload(w, r, v, portraitForm)
 	if err != nil {
 		return err
 	}
+	defer form.leave()
 	actor, err := s.writer(w, r, form.Values)
 	if err != nil {
 		return s.profileAgain(err, form.Values)

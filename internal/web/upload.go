@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/media"
 )
 
@@ -38,38 +39,61 @@ func BodyLimit(r *http.Request) int64 {
 	return 0
 }
 
-// upload is a form with files, by the name of their field.
+// upload is a form with files, by the name of their field. Whoever reads one
+// calls leave when the files are not needed any more.
 type upload struct {
 	url.Values
 	files map[string][][]byte
+	// crowded is why files were passed over for which there is no room just now.
+	crowded error
+	leave   func()
 }
 
 // readUpload parses a form with files, of at most limit bytes, under the rules of
-// readForm. Files are read for members only: what others send is cut to the
-// size of a form without, so that nobody unknown fills the memory.
-func readUpload(w http.ResponseWriter, r *http.Request, v visitor, limit int64) (upload, error) {
+// readForm. Files are kept of members only, within the bound of what comes in at
+// once; what others send is cut to the size of a form without. The text is kept
+// where the files are not, so that it can be shown again.
+func (s *Server) readUpload(w http.ResponseWriter, r *http.Request, v visitor, limit int64) (upload, error) {
+	viewer := v.viewer()
+	if viewer == nil {
+		return readParts(w, r, min(limit, postLimit), nil)
+	}
+	stay := s.cfg.Intake.Enter(viewer.DID)
+	form, err := readParts(w, r, limit, stay)
+	if err != nil {
+		stay.Leave()
+		return upload{}, err
+	}
+	form.leave = stay.Leave
+	return form, nil
+}
+
+// readParts is readUpload with the files counted by stay; without it they are
+// passed over.
+func readParts(w http.ResponseWriter, r *http.Request, limit int64, stay *httpserver.Stay) (upload, error) {
+	out := upload{Values: url.Values{}, files: map[string][][]byte{}, leave: func() {}}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/form-data" {
-		form, err := readForm(w, r, min(limit, postLimit))
-		return upload{Values: form}, err
-	}
-	if v.viewer() == nil {
-		limit = min(limit, postLimit)
+		out.Values, err = readForm(w, r, min(limit, postLimit))
+		return out, err
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	parts, err := r.MultipartReader()
 	if err != nil {
 		return upload{}, formFault(err)
 	}
-	out := upload{Values: url.Values{}, files: map[string][][]byte{}}
+	room := int64(postLimit)
 	for {
 		part, err := parts.NextPart()
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
 			r.PostForm = out.Values
 			return out, nil
-		}
-		if err == nil {
-			err = out.add(part)
+		case err != nil:
+		case part.FileName() != "" || slices.Contains([]string{"pictures", "avatar", "banner"}, part.FormName()):
+			err = out.addFile(part, stay)
+		default:
+			err = out.addText(part, &room)
 		}
 		if err != nil {
 			return upload{}, formFault(err)
@@ -77,36 +101,65 @@ func readUpload(w http.ResponseWriter, r *http.Request, v visitor, limit int64) 
 	}
 }
 
-// add reads one field. A file field that was left empty is none.
-func (u *upload) add(part *multipart.Part) error {
-	body, err := io.ReadAll(part)
-	if err != nil {
+// addFile reads a file. A field that was left empty is none.
+func (u *upload) addFile(part *multipart.Part, stay *httpserver.Stay) error {
+	var body []byte
+	var err error
+	if stay != nil && u.crowded == nil {
+		body, err = io.ReadAll(stay.Reader(part))
+	}
+	if errors.Is(err, httpserver.ErrCrowded) {
+		u.crowded, u.files, body, err = err, nil, nil, nil
+		stay.Leave()
+	}
+	if err == nil && body == nil {
+		_, err = io.Copy(io.Discard, part)
+	}
+	if err != nil || len(body) == 0 {
 		return err
 	}
 	name := part.FormName()
-	if part.FileName() != "" || slices.Contains([]string{"pictures", "avatar", "banner"}, name) {
-		if len(body) > 0 {
-			u.files[name] = append(u.files[name], body)
-		}
-		if len(u.files[name]) > maxPictures {
-			return fault.New(fault.Invalid, "A post holds at most 8 pictures.").WithCode("InvalidRequest")
-		}
-		return nil
+	u.files[name] = append(u.files[name], body)
+	if len(u.files[name]) > maxPictures {
+		return fault.New(fault.Invalid, "A post holds at most 8 pictures.").WithCode("InvalidRequest")
 	}
-	text := strings.ReplaceAll(string(body), "\r\n", "\n")
-	if u.Has(name) || !cleanText(name) || !cleanText(text) || len(body) > postLimit {
+	return nil
+}
+
+// addText reads a field of text, of which there is room for so many bytes in a
+// form.
+func (u *upload) addText(part *multipart.Part, room *int64) error {
+	body, err := io.ReadAll(io.LimitReader(part, *room+1))
+	if err != nil {
+		return err
+	}
+	if *room -= int64(len(body)); *room < 0 {
+		return &http.MaxBytesError{Limit: postLimit}
+	}
+	name, text := part.FormName(), strings.ReplaceAll(string(body), "\r\n", "\n")
+	if u.Has(name) || !cleanText(name) || !cleanText(text) {
 		return fault.New(fault.Invalid, "The form holds something that is not readable text, so nothing was done. Open the page again and type it anew.")
 	}
 	u.Set(name, text)
 	return nil
 }
 
+// all are the files of a field.
+func (u *upload) all(name string) ([][]byte, error) {
+	if u.crowded != nil {
+		return nil, fault.Wrap(fault.Unavailable, u.crowded,
+			"Too many pictures are coming in just now. What you typed is here still; please choose the pictures again and send it in a moment.").
+			After(fault.From(u.crowded).RetryAfter)
+	}
+	return u.files[name], nil
+}
+
 // portrait is the one picture of a field, checked for its use; ok is false when
 // none was chosen.
 func (u *upload) portrait(name string, use media.Use) (img media.Image, ok bool, err error) {
-	files := u.files[name]
-	if len(files) == 0 {
-		return media.Image{}, false, nil
+	files, err := u.all(name)
+	if err != nil || len(files) == 0 {
+		return media.Image{}, false, err
 	}
 	img, err = media.Check(use, files[0])
 	return img, err == nil, err

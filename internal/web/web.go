@@ -56,6 +56,9 @@ type Config struct {
 	// Writes limits how much each account writes, by its DID; nil means no
 	// limit. Share it with the other surfaces.
 	Writes *httpserver.Limiter
+	// Intake bounds the files that come in at once; nil means no limit. Share it
+	// with the other surfaces.
+	Intake *httpserver.Intake
 	// Now is the clock of relative times; nil means time.Now.
 	Now func() time.Time
 }

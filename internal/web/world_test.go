@@ -112,6 +112,12 @@ func with(fields []string, pairs ...string) []string {
 // postFiles sends a form with files, as a browser does.
 func (b *browser) postFiles(path string, files map[string][][]byte, fields ...string) *answer {
 	b.t.Helper()
+	return b.send(b.filesForm(path, files, fields...))
+}
+
+// filesForm is a request with a form and files.
+func (b *browser) filesForm(path string, files map[string][][]byte, fields ...string) *http.Request {
+	b.t.Helper()
 	var body bytes.Buffer
 	w := multipart.NewWriter(&body)
 	for i := 0; i < len(fields); i += 2 {
@@ -137,7 +143,7 @@ func (b *browser) postFiles(path string, files map[string][][]byte, fields ...st
 	r.Header.Set("Content-Type", w.FormDataContentType())
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	r.Header.Set("Origin", testOrigin)
-	return b.send(r)
+	return r
 }
 
 // pngFile is a picture.

@@ -76,7 +76,7 @@ func read(w http.ResponseWriter, r *http.Request, in any) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, BodyLimit(r)))
 	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
+	case errors.As(err, &tooLarge), errors.Is(err, httpserver.ErrCrowded):
 		return err // httpserver knows how to say it
 	case err != nil:
 		return invalid(err, "The input ended early.")

@@ -10,6 +10,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atdata"
 
 	"github.com/atoll-social/atoll/internal/agent"
+	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/media"
 )
 
@@ -38,6 +39,8 @@ func (s *Server) uploadImage(w http.ResponseWriter, r *http.Request, who caller)
 	switch {
 	case errors.As(err, &tooLarge):
 		return media.TooLarge(media.Embed)
+	case errors.Is(err, httpserver.ErrCrowded):
+		return err
 	case err != nil:
 		return invalid(err, "The input ended early.")
 	}

@@ -9,6 +9,7 @@ import (
 	"image"
 	"image/gif"
 	"image/png"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/store"
 )
@@ -308,4 +310,36 @@ func parsed(t *testing.T, ref string) map[string]any {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// TestTooManyPicturesAtOnce holds that large bodies are taken within one bound
+// for all, and that everything else goes on meanwhile.
+func TestTooManyPicturesAtOnce(t *testing.T) {
+	t.Parallel()
+	intake := httpserver.NewIntake(10_000, 10_000)
+	a := newAPI(t, func(c *Config) { c.Intake = intake })
+	cookie := a.signIn("", alice)
+	file := string(drawing(t))
+	others := intake.Enter("others")
+	if _, err := io.Copy(io.Discard, others.Reader(bytes.NewReader(make([]byte, 10_000)))); err != nil {
+		t.Fatal(err)
+	}
+	profile := `{"avatarBlob":"` + base64.StdEncoding.EncodeToString([]byte(file)) + `","avatarMimeType":"image/png"}`
+	for method, c := range map[string][2]string{uploadMethod: {file, "image/png"}, "social.coves.actor.updateProfile": {profile, "application/json"}} {
+		got := a.post(method, cookie, c[0], "Content-Type", c[1])
+		if got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, "in a moment") {
+			t.Errorf("%s: %d, Retry-After %q: %s; want 503", method, got.status, got.header.Get("Retry-After"), got.body)
+		}
+	}
+	if got := a.post("social.coves.community.post.create", cookie, `{"community":"commons.example.com","title":"t"}`); got.status != 200 {
+		t.Errorf("a post without pictures: %d %s", got.status, got.body)
+	}
+	others.Leave()
+	for range 3 { // none of it stays
+		a.fields(a.post(uploadMethod, cookie, file, "Content-Type", "image/png"))
+		a.fields(a.post("social.coves.actor.updateProfile", cookie, profile))
+	}
+	if _, err := io.Copy(io.Discard, others.Reader(bytes.NewReader(make([]byte, 10_000)))); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
 }

@@ -6,6 +6,7 @@ package xrpc
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 
@@ -56,6 +57,8 @@ type Config struct {
 	Communities *community.Service
 	// Writes limits how much one account may write; nil means no limit.
 	Writes *httpserver.Limiter
+	// Intake bounds the files that come in at once; nil means no limit.
+	Intake *httpserver.Intake
 }
 
 // Names finds accounts by what a client calls them. Errors are faults with the
@@ -165,8 +168,19 @@ func (s *Server) handler(m method) http.Handler {
 		if err != nil {
 			return err
 		}
+		if BodyLimit(r) > maxBody {
+			stay := s.cfg.Intake.Enter(who.account.DID.String())
+			defer stay.Leave()
+			r.Body = counted{stay.Reader(r.Body), r.Body}
+		}
 		return m.handle(w, r, who)
 	})
+}
+
+// counted is a body that counts as what comes in.
+type counted struct {
+	io.Reader
+	io.Closer
 }
 
 // errNotImplemented marks a well-formed method that this server does not have.
