@@ -54,6 +54,10 @@ func (s *Server) chooseAccount(w http.ResponseWriter, r *http.Request, v visitor
 	if data.Action == "/oauth/upgrade" {
 		httpserver.FormsLeadElsewhere(w.Header())
 	}
+	var left *filesLeftError
+	if data.FilesLeft = errors.As(cause, &left); data.FilesLeft {
+		data.Fields = append(data.Fields, hidden{fieldFilesLeft, "yes"})
+	}
 	var switched *session.SwitchedError
 	if errors.As(cause, &switched) {
 		data.Before = &person{DID: switched.Wanted.String()}

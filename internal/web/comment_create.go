@@ -14,7 +14,8 @@ import (
 type replyForm struct {
 	ID, Label, Name, Acting, Key     string
 	Root, RootCID, Parent, ParentCID string
-	Value, Trouble, SignIn           string
+	Value                            string
+	setback
 }
 
 // replyPage is the data of comment_create: an answer that was not written.
@@ -40,7 +41,7 @@ func (s *Server) commentCreate(w http.ResponseWriter, r *http.Request) error {
 	}
 	text, facets, err := s.written(r.Context(), form.Get("content"))
 	if err != nil {
-		return err
+		return s.replyAgain(err, form, thread)
 	}
 	created, err := s.cfg.Posts.CreateComment(r.Context(), actor, post.CommentInput{
 		Root:    post.Ref{URI: form.Get("root"), CID: form.Get("root_cid")},
@@ -69,30 +70,21 @@ func threadOf(root string) (string, error) {
 
 // replyAgain makes an error show the form with what was typed.
 func (s *Server) replyAgain(err error, form url.Values, thread string) error {
-	if asksWho(err) || newGrantForm(err, form.Get(fieldActing), thread) != nil {
-		return err // it has a page of its own
-	}
-	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
-		v, lookup := s.visitor(w, r)
-		if lookup != nil {
-			return lookup
-		}
-		f := fault.From(err)
-		data := replyPage{Back: thread, Reply: replyForm{
-			ID: "again", Label: "Your answer", Acting: form.Get(fieldActing), Key: form.Get("key"), Value: form.Get("content"), Trouble: f.Public,
+	return s.again(err, form, func(_ *http.Request, v visitor) formAgain {
+		reply := replyForm{
+			ID: "again", Label: "Your answer", Name: form.Get(fieldActing), Acting: form.Get(fieldActing), Key: form.Get("key"), Value: form.Get("content"),
 			Root: form.Get("root"), RootCID: form.Get("root_cid"), Parent: form.Get("parent"), ParentCID: form.Get("parent_cid"),
-		}}
-		if viewer := v.viewer(); viewer != nil {
-			data.Reply.Name = viewer.Name()
+			setback: newSetback(err, "Not said yet.", form.Get(fieldActing), thread),
 		}
-		switch f.Code {
-		case "SignInAgain", "AuthRequired":
-			data.Reply.SignIn = "/sign-in?" + url.Values{"handle": {data.Reply.Acting}, "return_to": {thread}}.Encode()
-		case "Conflict":
-			data.Reply.Key = newPostKey()
+		if viewer := v.viewer(); viewer != nil && viewer.DID == reply.Acting {
+			reply.Name = viewer.Name()
 		}
-		return s.show(w, r, v, status, "comment_create", "Answer", data)
-	}}
+		if fault.From(err).Code == "Conflict" {
+			reply.Key = newPostKey()
+			reply.Trouble = "This form was sent before with another text, which may stand in the thread already: look there first. To say this too, send it again."
+		}
+		return formAgain{"comment_create", "Your answer", replyPage{Back: thread, Reply: reply}, reply.Grant}
+	})
 }
 
 // newReply is the form for answering something, for the active account.

@@ -18,25 +18,35 @@ import (
 // communityForm is the data of community_edit: the form for a community that is
 // to be, or is.
 type communityForm struct {
-	New             bool
-	Follow          bool   // the founder subscribes to it
-	Label           string // of the community that is
-	Off             string // why there is no form
-	Acting, Trouble string
-	SignIn          string // address of the sign-in page, when that is the way on
-	Action, Back    string
-	Key             string // of the request, chosen before the first attempt
-	Was             string // the description as it was filled in
-	Name            field
-	DisplayName     field
-	Description     field
-	Avatar, Banner  fileField
-	Visibilities    []option
-	Warnings        []option
+	setback
+	New            bool
+	Follow         bool   // the founder subscribes to it
+	Label          string // of the community that is
+	Off            string // why there is no form
+	Acting         string
+	Action, Back   string
+	Key            string // of the request, chosen before the first attempt
+	Was            string // the description as it was filled in
+	Name           field
+	DisplayName    field
+	Description    field
+	Avatar, Banner fileField
+	Visibilities   []option
+	Warnings       []option
 }
 
-// fileField is the input for one picture.
-type fileField struct{ Name, Label, Hint, Wrong string }
+// fileField is the input for a picture, or for several.
+type fileField struct {
+	Name, Label, Hint, Wrong string
+	Several                  bool
+}
+
+// typed reminds of a file that came with a form which is shown again.
+func (f *fileField) typed(form upload) {
+	if slices.Contains(form.chosen, f.Name) {
+		f.Wrong = chooseAgain
+	}
+}
 
 // option is one of several answers to a question.
 type option struct {
@@ -125,10 +135,7 @@ func (s *Server) communitySave(w http.ResponseWriter, r *http.Request, action st
 		return err
 	}
 	defer form.leave()
-	actor, err := s.writer(w, r, form.Values)
-	if asksWho(err) {
-		return err
-	}
+	actor, err := s.filesWriter(w, r, form)
 	if err == nil {
 		var to string
 		if to, err = save(actor, form); err == nil {
@@ -136,18 +143,19 @@ func (s *Server) communitySave(w http.ResponseWriter, r *http.Request, action st
 			return nil
 		}
 	}
-	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
+	return s.again(err, form.Values, func(*http.Request, visitor) formAgain {
 		f := newCommunityForm(form.Get(fieldActing), typedCommunity(form), form.Get("description"))
 		f.Was, f.Action = form.Get("was"), action
+		f.Avatar.typed(form)
+		f.Banner.typed(form)
 		restore(&f, form)
 		f.mark(err)
-		f.SignIn = signInAgain(err, f.Acting, f.Action)
 		title := "Create a community"
 		if !f.New {
-			title = "Edit a community"
+			title = "Edit " + f.Label
 		}
-		return s.show(w, r, v, status, "community_edit", title, f)
-	}}
+		return formAgain{"community_edit", title, f, f.Grant}
+	})
 }
 
 // typedCommunity is what a form says.
@@ -210,14 +218,19 @@ func (u *upload) picture(name string, use media.Use, about error) (record.Pictur
 // mark puts what err says beside the field that it is about, else on top.
 func (f *communityForm) mark(err error) {
 	said := fault.From(err)
-	f.Trouble = "One field needs another look."
-	about := func(at *field) { at.Wrong, at.Focus = said.Public, true }
+	f.setback = newSetback(err, nothingChanged, f.Acting, f.way())
+	about := func(at *field) {
+		f.beside()
+		at.Wrong, at.Focus = said.Public, true
+	}
 	switch {
 	case errors.Is(err, community.ErrName):
 		about(&f.Name)
 	case errors.Is(err, errAvatar):
+		f.beside()
 		f.Avatar.Wrong = said.Public
 	case errors.Is(err, errBanner):
+		f.beside()
 		f.Banner.Wrong = said.Public
 	case said.Code == "ContentTooLong" && countedIn(&f.DisplayName, displayCharacters):
 		about(&f.DisplayName)
@@ -226,10 +239,19 @@ func (f *communityForm) mark(err error) {
 		about(&f.Description)
 	case said.Code == "CommunityCreationRestricted":
 		f.Off = said.Public
-	default:
-		f.Trouble = said.Public
 	}
 	if said.Code == "Conflict" {
 		f.Key = newPostKey() // under the old one something else was asked for
 	}
 }
+
+// way is the page that the form is on.
+func (f *communityForm) way() string {
+	if f.New {
+		return f.Action + "/new"
+	}
+	return f.Action
+}
+
+// nothingChanged is what has not happened to something that is there already.
+const nothingChanged = "Nothing has changed."

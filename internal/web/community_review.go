@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"net/url"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -14,6 +15,7 @@ import (
 // reviewPage is the data of community_review, for those who look after a
 // community.
 type reviewPage struct {
+	setback
 	Label, Back, Action  string
 	Acting               string
 	Waiting              []waitingItem
@@ -30,6 +32,9 @@ type waitingItem struct {
 	URI  string
 	Seen string // the version that the page shows
 	Why  string
+	// What was typed about removing it, when that was not done.
+	Open         bool
+	Code, Reason string
 }
 
 // reviewLimit is how many waiting posts a page shows.
@@ -58,31 +63,59 @@ func (s *Server) communityReview(w http.ResponseWriter, r *http.Request) error {
 	if v.viewer() == nil {
 		return session.ErrSignedOut
 	}
-	c, err := s.findCommunity(r)
+	data, err := s.review(r, v)
 	if err != nil {
 		return err
 	}
+	return s.show(w, r, v, http.StatusOK, "community_review", "Look after "+data.Label, data)
+}
+
+// review is what waits in the community that r names, and how it decides.
+func (s *Server) review(r *http.Request, v visitor) (reviewPage, error) {
+	c, err := s.findCommunity(r)
+	if err != nil {
+		return reviewPage{}, err
+	}
 	is, err := readCommunity(c)
 	if err != nil {
-		return err
+		return reviewPage{}, err
 	}
 	at := is.party(c.Account)
 	data := reviewPage{Label: at.Label, Back: at.URL, Action: at.URL + "/review", PolicyAction: at.URL + "/policy",
 		Acting: v.did().String(), Codes: removalCodes}
 	waiting, err := s.cfg.Communities.WaitingPosts(r.Context(), agent.Actor{DID: v.did()}, c.DID.String(), reviewLimit+1)
 	if err != nil {
-		return err
+		return reviewPage{}, err
 	}
 	if data.More = len(waiting) > reviewLimit; data.More {
 		waiting = waiting[:reviewLimit]
 	}
 	if data.Waiting, err = s.waitingItems(r, v, waiting); err != nil {
+		return reviewPage{}, err
+	}
+	return data, s.rules(r, v, c.DID, &data)
+}
+
+// reviewAgain makes an error about one post show what waits, with what was typed
+// about it.
+func (s *Server) reviewAgain(w http.ResponseWriter, r *http.Request, err error, form url.Values) error {
+	v, lookup := s.visitor(w, r)
+	if lookup != nil || asksWho(err) {
 		return err
 	}
-	if err := s.rules(r, v, c.DID, &data); err != nil {
-		return err
+	data, lookup := s.review(r, v)
+	if lookup != nil {
+		return err // who may not look after it, or there is no such community
 	}
-	return s.show(w, r, v, http.StatusOK, "community_review", "Look after "+at.Label, data)
+	data.setback = newSetback(err, nothingChanged, form.Get(fieldActing), r.URL.Path)
+	for i := range data.Waiting {
+		if at := &data.Waiting[i]; at.URI == form.Get("post") {
+			at.Open, at.Code, at.Reason = form.Get("do") == "remove", form.Get("code"), form.Get("reason")
+		}
+	}
+	return s.again(err, form, func(*http.Request, visitor) formAgain {
+		return formAgain{"community_review", "Look after " + data.Label, data, data.Grant}
+	})
 }
 
 // waitingItems are those of the waiting posts that are still there.
@@ -153,7 +186,7 @@ func (s *Server) communityDecide(w http.ResponseWriter, r *http.Request) error {
 		err = invalid(nil, "A post is approved or removed.")
 	}
 	if err != nil {
-		return err
+		return s.reviewAgain(w, r, err, form)
 	}
 	redirect(w, r, r.URL.Path)
 	return nil

@@ -42,11 +42,11 @@ func TestTextIsNeverMarkup(t *testing.T) {
 // or checked, and words that choose a form.
 var trusted = []string{
 	"page.Path", "page.Back", "block.Kind", "postState.Class", "postItem.Anchor", "piece.Link", "link.URL", "field.Name", "field.Autocomplete",
-	"choicePage.Action", "choicePage.Back", "postForm.SignIn", "delegationPage.SignIn",
+	"choicePage.Action", "choicePage.Back", "setback.SignIn", "delegationPage.SignIn",
 	"party.URL", "party.Avatar", "party.DID", "postItem.URL", "votesItem.Mine", "votesItem.Acting", "imageItem.Preview", "imageItem.Full", "linkItem.URL", "linkItem.Picture", "quoteItem.URL",
 	"listItem.More", "listItem.Begin", "tab.URL", "communityItem.Banner", "communitiesPage.More", "blocksPage.More", "commentItem.Anchor", "commentItem.URL",
-	"threadPage.More", "editPage.Action", "editPage.Back", "editPage.SignIn", "deletePage.Action", "deletePage.Back", "replyPage.Back", "replyForm.ID", "replyForm.SignIn", "followItem.DID", "followItem.Acting",
-	"fileField.Name", "option.Value", "communityForm.Action", "communityForm.Back", "communityForm.SignIn", "profilePage.SignIn", "reviewPage.Action", "reviewPage.PolicyAction", "reviewPage.Back", "memberPage.More", "commentLine.URL", "commentLine.PostURL",
+	"threadPage.More", "editPage.Action", "editPage.Back", "deletePage.Action", "deletePage.Back", "replyPage.Back", "replyForm.ID", "followItem.DID", "followItem.Acting",
+	"fileField.Name", "option.Value", "communityForm.Action", "communityForm.Back", "reviewPage.Action", "reviewPage.PolicyAction", "reviewPage.Back", "memberPage.More", "commentLine.URL", "commentLine.PostURL",
 }
 
 // poisoned returns a copy of p in which every other text that is not empty is

@@ -7,18 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 
-	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/rivo/uniseg"
 
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/post"
-	"github.com/atoll-social/atoll/internal/session"
 )
 
 // Posts writes posts. It is post.Service; tests of pages stand in for the
@@ -85,23 +82,19 @@ func (s *Server) postCreate(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer form.leave()
-	_, account, err := s.actor(w, r, form.Values)
+	actor, err := s.filesWriter(w, r, form)
 	if err != nil {
-		return s.postUnsent(err, form.Values)
+		return s.postAgain(err, form)
 	}
-	if err := s.cfg.Writes.Spend(account.DID.String()); err != nil {
-		return s.postAgain(err, form.Values, personOf(account))
-	}
-	actor := agent.Actor{DID: account.DID, SessionID: account.SessionID}
 	in, err := s.draft(r.Context(), actor, form)
 	if err != nil {
-		return s.postAgain(err, form.Values, personOf(account))
+		return s.postAgain(err, form)
 	}
 	created, err := s.cfg.Posts.Create(r.Context(), actor, in)
 	if err != nil {
-		return s.postAgain(err, form.Values, personOf(account))
+		return s.postAgain(err, form)
 	}
-	redirect(w, r, postURL(account.DID, created.URI.RecordKey()))
+	redirect(w, r, postURL(actor.DID, created.URI.RecordKey()))
 	return nil
 }
 
@@ -182,73 +175,59 @@ func (s *Server) postPreview(w http.ResponseWriter, r *http.Request) error {
 	}
 	text, facets, err := s.written(r.Context(), form.Get("content"))
 	if err != nil {
-		return err
+		return s.postAgain(err, form)
 	}
-	data := newPostForm(v.viewer(), form.Get("key"), form.Get("community"), form.Get("title"), form.Get("content"))
-	data.Link.Value, data.Alt.Value = form.Get("link"), form.Get("alt")
+	data := typedPost(v.viewer(), form)
 	data.Look = &look{Title: form.Get("title"), Text: richText(text, parseFacets(facets, text))}
 	return s.showPostForm(w, r, v, http.StatusOK, data)
 }
 
-// postUnsent makes an error about who writes keep what was typed: whoever is
-// signed out or has to sign in again does so beside the form. The page that
-// asks which account is meant keeps it by itself.
-func (s *Server) postUnsent(err error, form url.Values) error {
-	var again *session.SignInAgainError
-	if !errors.Is(err, session.ErrSignedOut) && !errors.As(err, &again) {
-		return err
-	}
-	did, parseErr := syntax.ParseDID(form.Get(fieldActing))
-	if parseErr != nil {
-		return err
-	}
-	return s.postAgain(err, form, person{DID: did.String()})
-}
-
 // postAgain makes an error show the form, filled in.
-func (s *Server) postAgain(err error, form url.Values, author person) error {
-	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
-		v, lookup := s.visitor(w, r)
-		if lookup != nil {
-			return lookup
-		}
+func (s *Server) postAgain(err error, form upload) error {
+	return s.again(err, form.Values, func(r *http.Request, v visitor) formAgain {
+		author := person{DID: form.Get(fieldActing)}
 		if viewer := v.viewer(); viewer != nil && viewer.DID == author.DID {
 			author = *viewer
 		}
-		data := newPostForm(&author, form.Get("key"), form.Get("community"), form.Get("title"), form.Get("content"))
-		data.Link.Value, data.Alt.Value = form.Get("link"), form.Get("alt")
+		data := typedPost(&author, form)
 		data.mark(err)
-		if data.Grant != nil {
-			httpserver.FormsLeadElsewhere(w.Header())
+		if followed, lookup := s.followed(r.Context(), v); lookup == nil { // what was typed matters more
+			data.Community.Options = handlesOf(followed, nil)
 		}
-		return s.showPostForm(w, r, v, status, data)
-	}}
+		return formAgain{"post_create", "Write a post", data, data.Grant}
+	})
+}
+
+// typedPost is the form with what was typed into it.
+func typedPost(author *person, form upload) postForm {
+	p := newPostForm(author, form.Get("key"), form.Get("community"), form.Get("title"), form.Get("content"))
+	p.Link.Value, p.Alt.Value = form.Get("link"), form.Get("alt")
+	if slices.Contains(form.chosen, "pictures") {
+		p.Pictures.Wrong = chooseAgain
+	}
+	return p
 }
 
 // mark puts what err says where it belongs: beside a field, or on top of the
 // form.
 func (p *postForm) mark(err error) {
 	f := fault.From(err)
+	p.setback = newSetback(err, notPosted, p.Acting, "/discover")
 	if at := p.fieldOf(err, f); at != nil {
-		p.Trouble = "One field needs another look."
+		p.beside()
 		at.Wrong, at.Focus = f.Public, true
 		return
 	}
-	p.Trouble = f.Public
-	if p.Grant = newGrantForm(err, p.Acting, "/discover"); p.Grant != nil {
-		p.Grant.Apart, p.Trouble = true, permissionMissing
-		return
-	}
-	switch f.Code {
-	case "SignInAgain", "AuthRequired", "MissingScope":
-		p.SignIn = "/sign-in?" + url.Values{"handle": {p.Acting}, "return_to": {"/discover"}}.Encode()
-	case "Conflict":
+	if f.Code == "Conflict" {
 		// Under this key something else was sent before. A new key makes this
 		// another post, which the member may want.
 		p.Key = newPostKey()
 		p.Trouble = "This form was sent before with another text, which may be posted already: look at Discover first. To post this text too, send it again."
 	}
 }
+
+// notPosted is what has not happened to a post.
+const notPosted = "Not posted yet."
 
 // fieldOf finds the field that err, whose fault is f, is about; nil if it is
 // about none.
@@ -289,7 +268,9 @@ func newPostForm(author *person, key, community, title, text string) postForm {
 		Title: field{Name: "title", Label: "Title", Hint: "Up to 300 characters.", Value: title, Autocomplete: "off"},
 		Text:  field{Name: "content", Label: "Text", Hint: "Up to 10,000 characters. A blank line begins a new paragraph.", Value: text, Rows: 9},
 		Link:  field{Name: "link", Label: "Link", Hint: "A web address that the post is about, if there is one.", Autocomplete: "off", Literal: true},
-		Alt:   field{Name: "alt", Label: "What the pictures show", Hint: "One line for each, for those who don't see them.", Rows: 2},
+		Pictures: fileField{Name: "pictures", Label: "Pictures", Several: true,
+			Hint: "Up to 8, PNG, JPEG, WebP or GIF. Where they were taken is removed from them."},
+		Alt: field{Name: "alt", Label: "What the pictures show", Hint: "One line for each, for those who don't see them.", Rows: 2},
 	}
 	if author != nil {
 		f.Acting, f.Name = author.DID, author.Name()

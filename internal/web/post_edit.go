@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -18,13 +19,15 @@ import (
 
 // editPage is the data of post_edit: the form for a post or comment of one's own.
 type editPage struct {
-	Heading, Trouble, Acting string
-	SignIn                   string // address of the sign-in page, when that is the way on
-	Action, Back             string // where the form goes, and where the thing is
-	Seen                     string // CID of the version that is being edited
-	Was                      string // the text as it was filled in, to see whether it was changed
-	HasTitle, Exact          bool
-	Title, Text              field
+	setback
+	Heading, Acting string
+	Action, Back    string // where the form goes, and where the thing is
+	Seen            string // CID of the version that is being edited
+	Was             string // the text as it was filled in, to see whether it was changed
+	HasTitle, Exact bool
+	Title, Text     field
+	Shown           []block // the text as it was filled in
+	Newer           *look   // what somebody else made of it meanwhile
 }
 
 // errNotYours is what somebody reads who edits what others wrote.
@@ -94,6 +97,7 @@ func newEditPage(said index.Written, acting, at string) editPage {
 	p := emptyEditPage(said.URI.Collection(), acting, at)
 	p.Seen, p.Was, p.Exact = said.CID.String(), source, exact
 	p.Title.Value, p.Text.Value = record.Title, source
+	p.Shown = richText(record.Content, parseFacets(record.Facets, record.Content))
 	return p
 }
 
@@ -145,50 +149,54 @@ func (s *Server) save(w http.ResponseWriter, r *http.Request, collection syntax.
 	}
 	actor, err := s.writer(w, r, form)
 	if err != nil {
-		return s.editAgain(err, collection, form, at)
+		return s.editAgain(err, collection, form, at, nil)
 	}
 	_, said, err := s.mine(w, r, collection)
+	if errors.Is(err, errNoPage) {
+		err = errGoneMeanwhile
+	}
 	if err != nil {
-		return err
+		return s.editAgain(err, collection, form, at, nil)
 	}
 	var text textChange
 	if form.Get("content") != form.Get("was") {
 		plain, facets, err := s.written(r.Context(), form.Get("content"))
 		if err != nil {
-			return err
+			return s.editAgain(err, collection, form, at, &said)
 		}
 		text = textChange{post.Change[string]{Sent: true, Value: plain}, post.Change[json.RawMessage]{Sent: true, Value: facets}}
 	}
 	if err := update(r.Context(), actor, said.URI.String(), form, text); err != nil {
-		return s.editAgain(err, collection, form, at)
+		return s.editAgain(err, collection, form, at, &said)
 	}
 	redirect(w, r, at)
 	return nil
 }
 
-// signInAgain is where somebody signs in beside a form that could not be sent
-// without; empty when that is not what is missing.
-func signInAgain(err error, acting, returnTo string) string {
-	if fault.KindOf(err) != fault.Unauthenticated {
-		return ""
-	}
-	return "/sign-in?" + url.Values{"handle": {acting}, "return_to": {returnTo}}.Encode()
+// errGoneMeanwhile is what somebody reads who saves what was deleted elsewhere.
+var errGoneMeanwhile = fault.New(fault.NotFound, "This is no longer there, so it cannot be changed. What you typed is still below.")
+
+// editAgain makes an error show the form with what was typed. is the thing as it
+// was found, nil when it was not looked at: where somebody else has changed it
+// since the form was opened, the form shows their text, and sending it again
+// replaces that.
+func (s *Server) editAgain(err error, collection syntax.NSID, form url.Values, at string, is *index.Written) error {
+	return s.again(err, form, func(*http.Request, visitor) formAgain {
+		p := emptyEditPage(collection, form.Get(fieldActing), at)
+		p.setback = newSetback(err, nothingChanged, p.Acting, at)
+		p.Seen, p.Was = form.Get("seen"), form.Get("was")
+		p.Title.Value, p.Text.Value = form.Get("title"), form.Get("content")
+		if fault.From(err).Code == "InvalidSwap" && is != nil && is.CID.String() != p.Seen {
+			p.overtaken(*is)
+		}
+		return formAgain{"post_edit", p.Heading, p, p.Grant}
+	})
 }
 
-// editAgain makes an error show the form with what was typed.
-func (s *Server) editAgain(err error, collection syntax.NSID, form url.Values, at string) error {
-	if asksWho(err) || newGrantForm(err, form.Get(fieldActing), at) != nil {
-		return err // it has a page of its own
-	}
-	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
-		v, lookup := s.visitor(w, r)
-		if lookup != nil {
-			return lookup
-		}
-		f, p := fault.From(err), emptyEditPage(collection, form.Get(fieldActing), at)
-		p.Trouble, p.Seen, p.Was = f.Public, form.Get("seen"), form.Get("was")
-		p.Title.Value, p.Text.Value = form.Get("title"), form.Get("content")
-		p.SignIn = signInAgain(err, p.Acting, at)
-		return s.show(w, r, v, status, "post_edit", p.Heading, p)
-	}}
+// overtaken puts the newer text that somebody else wrote below the form.
+func (p *editPage) overtaken(is index.Written) {
+	newer := newEditPage(is, p.Acting, p.Back)
+	p.Seen, p.Was, p.Exact = newer.Seen, newer.Was, newer.Exact
+	p.Newer = &look{Title: newer.Title.Value, Text: newer.Shown}
+	p.Trouble = "This was changed elsewhere since you opened the form. What it says now stands below what you typed; saving again replaces it."
 }

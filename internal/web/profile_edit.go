@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/media"
@@ -14,8 +13,8 @@ import (
 
 // profilePage is the data of profile_edit.
 type profilePage struct {
-	Acting, Trouble  string
-	SignIn           string // address of the sign-in page, when that is the way on
+	setback
+	Acting           string
 	DisplayName, Bio field
 	Avatar           fileField
 }
@@ -71,9 +70,9 @@ func (s *Server) profileSave(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer form.leave()
-	actor, err := s.writer(w, r, form.Values)
+	actor, err := s.filesWriter(w, r, form)
 	if err != nil {
-		return s.profileAgain(err, form.Values)
+		return s.profileAgain(err, form)
 	}
 	in := post.ProfileInput{
 		DisplayName: post.Change[string]{Sent: true, Value: form.Get("display_name")},
@@ -83,7 +82,7 @@ func (s *Server) profileSave(w http.ResponseWriter, r *http.Request) error {
 		_, err = s.cfg.Posts.UpdateProfile(r.Context(), actor, in)
 	}
 	if err != nil {
-		return s.profileAgain(err, form.Values)
+		return s.profileAgain(err, form)
 	}
 	redirect(w, r, "/u/"+actor.DID.String())
 	return nil
@@ -92,34 +91,27 @@ func (s *Server) profileSave(w http.ResponseWriter, r *http.Request) error {
 // mark puts what err says beside the field that it is about, else on top.
 func (p *profilePage) mark(err error) {
 	said := fault.From(err)
-	p.Trouble = "One field needs another look."
+	p.setback = newSetback(err, nothingChanged, p.Acting, "/account/profile")
 	switch {
 	case errors.Is(err, errAvatar):
+		p.beside()
 		p.Avatar.Wrong = said.Public
 	case said.Code == "ContentTooLong" && countedIn(&p.DisplayName, 64):
+		p.beside()
 		p.DisplayName.Wrong, p.DisplayName.Focus = said.Public, true
 	case said.Code == "ContentTooLong":
+		p.beside()
 		countedIn(&p.Bio, 256)
 		p.Bio.Wrong, p.Bio.Focus = said.Public, true
-	default:
-		p.Trouble = said.Public
 	}
 }
 
 // profileAgain makes an error show the form with what was typed.
-func (s *Server) profileAgain(err error, form url.Values) error {
-	acting := form.Get(fieldActing)
-	if asksWho(err) || newGrantForm(err, acting, "/account/profile") != nil {
-		return err // it has a page of its own
-	}
-	return &formError{err, func(w http.ResponseWriter, r *http.Request, status int) error {
-		v, lookup := s.visitor(w, r)
-		if lookup != nil {
-			return lookup
-		}
-		p := newProfilePage(acting, form.Get("display_name"), form.Get("bio"))
+func (s *Server) profileAgain(err error, form upload) error {
+	return s.again(err, form.Values, func(*http.Request, visitor) formAgain {
+		p := newProfilePage(form.Get(fieldActing), form.Get("display_name"), form.Get("bio"))
+		p.Avatar.typed(form)
 		p.mark(err)
-		p.SignIn = signInAgain(err, acting, "/account/profile")
-		return s.show(w, r, v, status, "profile_edit", "Your profile", p)
-	}}
+		return formAgain{"profile_edit", "Your profile", p, p.Grant}
+	})
 }

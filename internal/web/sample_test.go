@@ -49,7 +49,7 @@ func samplePages() []samplePage {
 			Heading: "Delete this post?", Words: "It disappears.", Excerpt: "Spring tides", Acting: alice.DID, Action: "/p/x/y/delete", Back: "/p/x/y"}}},
 		{"comment_create", "comment_create", page{Title: "Answer", Path: "/comments", Viewer: &alice, Data: replyPage{Back: "/p/x/y", Reply: replyForm{
 			ID: "again", Label: "Your answer", Name: "@alice.one.test", Acting: alice.DID, Key: "k", Root: "at://r", RootCID: "c", Parent: "at://p", ParentCID: "d",
-			Value: "typed", Trouble: "Too long.", SignIn: "/sign-in?handle=x"}}}},
+			Value: "typed", setback: setback{Undone: "Not said yet.", Trouble: "Sign in again.", SignIn: "/sign-in?handle=x"}}}}},
 		{"community", "community_show", page{Title: "The Commons", Path: "/c/commons", Back: "/c/commons", Viewer: &alice, Data: sampleCommunity()}},
 		{"communities", "community_list", page{Title: "Communities", Path: "/communities", Back: "/communities", Viewer: &alice, Data: communitiesPage{
 			Search: field{Name: "q", Label: "Search communities"}, Items: sampleSuggestions(), More: "/communities?cursor=x",
@@ -168,7 +168,7 @@ func sampleThread(viewer *person) threadPage {
 }
 
 func sampleEdit() editPage {
-	return editPage{Heading: "Edit a post", Trouble: "Too long.", Acting: alice.DID, Action: "/p/x/y/edit", Back: "/p/x/y", Seen: "bafy", Was: "text", HasTitle: true,
+	return editPage{Heading: "Edit a post", setback: setback{Undone: nothingChanged, Trouble: "Too long."}, Acting: alice.DID, Action: "/p/x/y/edit", Back: "/p/x/y", Seen: "bafy", Was: "text", HasTitle: true,
 		Title: field{Name: "title", Label: "Title", Value: "Spring tides"}, Text: field{Name: "content", Label: "Text", Value: "text", Rows: 12}}
 }
 
@@ -214,7 +214,7 @@ func sampleForms() []block {
 
 func sampleWrongPost() postForm {
 	f := newPostForm(&alice, "3lk2aaaaaaa2a", "no such place", "A title", "Text that was typed.\nIt comes back.")
-	f.Trouble = "One field needs another look."
+	f.setback = setback{Undone: notPosted, Trouble: "One field needs another look."}
 	f.Community.Wrong = "That is not a handle or DID. A community’s handle looks like commons.example.com."
 	f.Community.Focus = true
 	return f
@@ -280,7 +280,8 @@ func sampleMember(showing string, mine bool) memberPage {
 
 func sampleCommunityForm() communityForm {
 	f := newCommunityForm(alice.DID, communityText{Name: "Tide Pools", Visibility: "unlisted", ContentWarnings: []string{"spoilers"}}, "What the sea leaves.")
-	f.New, f.Action, f.Key, f.Trouble = true, "/communities", "3lk2aaaaaaa2a", "One field needs another look."
+	f.New, f.Action, f.Key = true, "/communities", "3lk2aaaaaaa2a"
+	f.setback = setback{Undone: nothingChanged, Trouble: "One field needs another look."}
 	f.Name.Wrong, f.Avatar.Wrong = "A community's name has lower-case letters only.", "The picture is too large: 1 MB are allowed."
 	return f
 }

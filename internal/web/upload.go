@@ -44,6 +44,8 @@ func BodyLimit(r *http.Request) int64 {
 type upload struct {
 	url.Values
 	files map[string][][]byte
+	// chosen are the fields with files, also where those were passed over.
+	chosen []string
 	// crowded is why files were passed over for which there is no room just now.
 	crowded error
 	leave   func()
@@ -112,13 +114,17 @@ func (u *upload) addFile(part *multipart.Part, stay *httpserver.Stay) error {
 		u.crowded, u.files, body, err = err, nil, nil, nil
 		stay.Leave()
 	}
+	passed := int64(0)
 	if err == nil && body == nil {
-		_, err = io.Copy(io.Discard, part)
+		passed, err = io.Copy(io.Discard, part)
+	}
+	name := part.FormName()
+	if passed > 0 || len(body) > 0 {
+		u.chosen = append(u.chosen, name)
 	}
 	if err != nil || len(body) == 0 {
 		return err
 	}
-	name := part.FormName()
 	u.files[name] = append(u.files[name], body)
 	if len(u.files[name]) > maxPictures {
 		return fault.New(fault.Invalid, "A post holds at most 8 pictures.").WithCode("InvalidRequest")

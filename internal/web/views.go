@@ -2,14 +2,13 @@ package web
 
 // postForm is the data of post_create.
 type postForm struct {
+	setback
 	Acting                 string // DID of who writes; empty shows a hint to sign in
 	Name                   string // their name
-	Trouble                string // what is wrong with the whole
-	SignIn                 string // address of the sign-in page, when that is the way on
-	Grant                  *grantForm
 	Key                    string // record key, chosen before the first attempt
 	Community, Title, Text field
 	Link, Alt              field
+	Pictures               fileField
 	Look                   *look // how it will look, when that was asked for
 }
 
@@ -71,6 +70,8 @@ type choicePage struct {
 	Verb    string // what its button says
 	Fields  []hidden
 	Back    string
+
+	FilesLeft bool // files came with the form, which cannot be carried along
 }
 
 // choice is an account that the form can be sent as.

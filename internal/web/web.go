@@ -209,9 +209,11 @@ func (s *Server) guard(next httpserver.HandlerFunc) httpserver.HandlerFunc {
 
 // show renders a page for a visitor.
 func (s *Server) show(w http.ResponseWriter, r *http.Request, v visitor, status int, name, title string, data any) error {
-	return s.pages.write(w, status, name, page{
-		Title: title, Path: r.URL.Path, Back: s.back(r), Viewer: v.viewer(), Notice: noticeOf(r), Data: data,
-	})
+	return s.pages.write(w, status, name, s.pageFor(r, v, title, data))
+}
+
+func (s *Server) pageFor(r *http.Request, v visitor, title string, data any) page {
+	return page{Title: title, Path: r.URL.Path, Back: s.back(r), Viewer: v.viewer(), Notice: noticeOf(r), Data: data}
 }
 
 // back is where somebody who signs in from the page r asks for wants to be
