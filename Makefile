@@ -8,7 +8,7 @@ FUZZTIME ?= 20s
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak check lint generate network e2e fuzz bench build
+.PHONY: help setup run test soak check lint generate network e2e fuzz bench load build
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,3 +49,6 @@ fuzz: ## every parser of outside input, FUZZTIME each
 
 bench: setup ## every benchmark, one table
 	@$(SERVICES) $(GO) test -run '^$$' -bench . -benchmem -benchtime 1s ./bench/...
+
+load: setup build ## the built program under load by wrk; LOAD="-posts 1000000" for more, -help says what else
+	@$(GO) build -o bin/load ./test/load && exec bin/load $(LOAD)

@@ -2,23 +2,12 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"text/tabwriter"
-	"time"
 
 	"github.com/atoll-social/atoll/test/network"
-)
-
-const (
-	readyBudget = 60 * time.Second
-	stopBudget  = 30 * time.Second
 )
 
 // settings is the configuration file of the demo's Atoll.
@@ -37,94 +26,6 @@ func settings(o options, n *network.Network) []byte {
 	home := n.PDS[0] // where communities get their accounts
 	fmt.Fprintf(&b, "\n[hosting]\npds_url = %q\npds_admin_password = %q\nhandle_domain = %q\n", home.URL, n.AdminPassword, home.HandleDomain)
 	return b.Bytes()
-}
-
-// atoll is the running server.
-type atoll struct {
-	cmd    *exec.Cmd
-	log    string
-	exited chan struct{}
-}
-
-// startAtoll serves with the given settings and nothing of the environment's.
-func startAtoll(binary, config, logName string) (*atoll, error) {
-	log, err := os.Create(logName)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = log.Close() }() // the server has its own descriptor
-	a := &atoll{cmd: exec.Command(binary, "serve", "--config", config), log: logName, exited: make(chan struct{})}
-	a.cmd.Stdout, a.cmd.Stderr = log, log
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "ATOLL_") {
-			a.cmd.Env = append(a.cmd.Env, variable)
-		}
-	}
-	// Ctrl-C reaches only this program, which stops the server before the network that it talks to.
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := a.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start Atoll: %w", err)
-	}
-	go func() {
-		_ = a.cmd.Wait() // the state says how it ended
-		close(a.exited)
-	}()
-	return a, nil
-}
-
-func (a *atoll) awaitReady(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, readyBudget)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-a.exited:
-			return a.unexpected()
-		case <-ctx.Done():
-			return fmt.Errorf("atoll does not become ready; its log is %s", a.log)
-		case <-tick.C:
-			if ready(ctx, url) {
-				return nil
-			}
-		}
-	}
-}
-
-func ready(ctx context.Context, url string) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return false
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false
-	}
-	return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
-}
-
-// unexpected is the error of a server that ended by itself, with the end of its log.
-func (a *atoll) unexpected() error {
-	text, err := os.ReadFile(a.log)
-	if err != nil {
-		return fmt.Errorf("atoll ended by itself (%s)", a.cmd.ProcessState)
-	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	lines = lines[max(0, len(lines)-10):]
-	return fmt.Errorf("atoll ended by itself (%s):\n%s", a.cmd.ProcessState, strings.Join(lines, "\n"))
-}
-
-// stop lets the server finish what it is at.
-func (a *atoll) stop() error {
-	_ = a.cmd.Process.Signal(syscall.SIGTERM) // an error means that it ended already
-	select {
-	case <-a.exited:
-		return nil
-	case <-time.After(stopBudget):
-		_ = a.cmd.Process.Kill()
-		<-a.exited
-		return fmt.Errorf("atoll did not stop within %s and was killed; its log is %s", stopBudget, a.log)
-	}
 }
 
 // welcomed is how many members are named; the others are on the pages.

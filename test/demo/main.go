@@ -11,15 +11,14 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atoll-social/atoll/test/network"
+	"github.com/atoll-social/atoll/test/server"
 )
 
 // networkPort is where the directory listens if it can; the PDSes take the next two. 2583 is the number that other
@@ -65,12 +64,12 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	if err := os.WriteFile(config, settings(o, servers.Network), 0o600); err != nil {
 		return err
 	}
-	atoll, err := startAtoll(o.binary, config, filepath.Join(o.data, "atoll.log"))
+	atoll, err := server.Start(o.binary, config, filepath.Join(o.data, "atoll.log"))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, atoll.stop()) }()
-	if err := atoll.awaitReady(ctx, o.origin()+"/readyz"); err != nil {
+	defer func() { err = errors.Join(err, atoll.Stop()) }()
+	if err := atoll.AwaitReady(ctx, o.origin()); err != nil {
 		return unlessStopped(ctx, err)
 	}
 	fmt.Fprintf(out, "\nAtoll is running at %s\n\n", o.origin())
@@ -81,8 +80,8 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	case <-ctx.Done():
 		fmt.Fprintln(out, "\nstopping")
 		return nil
-	case <-atoll.exited:
-		return atoll.unexpected()
+	case <-atoll.Exited():
+		return atoll.Unexpected()
 	case <-servers.Exited():
 		return errNetworkEnded
 	}
@@ -91,7 +90,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 var errNetworkEnded = errors.New("the local network ended by itself")
 
 // furnish makes what the demo shows, as far as it isn't there, and says who may sign in.
-func furnish(ctx context.Context, o options, servers *network.Process, atoll *atoll, out io.Writer) error {
+func furnish(ctx context.Context, o options, servers *network.Process, atoll *server.Server, out io.Writer) error {
 	c, err := loadContent()
 	if err != nil {
 		return err
@@ -107,8 +106,8 @@ func furnish(ctx context.Context, o options, servers *network.Process, atoll *at
 	go func() { made <- populate(ctx, servers.Network, o.origin(), d, c, out) }()
 	select {
 	case err = <-made:
-	case <-atoll.exited:
-		err = atoll.unexpected()
+	case <-atoll.Exited():
+		err = atoll.Unexpected()
 	case <-servers.Exited():
 		err = errNetworkEnded
 	}
@@ -149,7 +148,7 @@ func prepare(ctx context.Context, o options, out io.Writer) (*network.Process, e
 	fmt.Fprintln(out, "building Atoll and starting the local network")
 	var servers *network.Process
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return build(ctx, o.binary) })
+	group.Go(func() error { return server.Build(ctx, o.binary) })
 	group.Go(func() (err error) {
 		servers, err = network.Launch(ctx, network.Config{
 			Plain: true, DataDir: filepath.Join(o.data, "network"), Port: networkPort, Progress: out,
@@ -163,13 +162,4 @@ func prepare(ctx context.Context, o options, out io.Writer) (*network.Process, e
 		return nil, err
 	}
 	return servers, nil
-}
-
-func build(ctx context.Context, binary string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/atoll-social/atoll/cmd/atoll")
-	cmd.WaitDelay = 5 * time.Second
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build Atoll: %w\n%s", err, output)
-	}
-	return nil
 }
