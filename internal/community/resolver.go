@@ -52,6 +52,31 @@ func (r *Resolver) Resolve(ctx context.Context, text string) (syntax.DID, error)
 	return id.DID, err
 }
 
+// Locate is Resolve for a reader: what the index knows is not asked of the
+// network, and a DID, which need not be anybody's, never is.
+func (r *Resolver) Locate(ctx context.Context, text string) (syntax.DID, error) {
+	return r.locate(ctx, text, strings.TrimPrefix(strings.TrimSpace(text), "!"), r.Find)
+}
+
+// LocatePerson is Locate for people; see Person.
+func (r *Resolver) LocatePerson(ctx context.Context, text string) (syntax.DID, error) {
+	return r.locate(ctx, text, strings.TrimSpace(text), r.Person)
+}
+
+func (r *Resolver) locate(ctx context.Context, text, name string, find func(context.Context, string) (index.Identity, error)) (syntax.DID, error) {
+	name = strings.TrimPrefix(name, "@")
+	if did, err := syntax.ParseDID(name); err == nil {
+		return did, nil
+	}
+	if handle, err := syntax.ParseHandle(name); err == nil && !handle.IsInvalidHandle() {
+		if did, ok, err := r.cfg.Index.ByHandle(ctx, handle.Normalize()); ok || err != nil {
+			return did, err
+		}
+	}
+	id, err := find(ctx, text)
+	return id.DID, err
+}
+
 // Find finds the account of the community that text names: a DID, a handle,
 // @handle, !handle or !name@instance. Whether that account is a community is
 // for the caller to ask, but the last form finds only communities whose

@@ -195,3 +195,34 @@ func TestPerson(t *testing.T) {
 		}
 	}
 }
+
+// TestLocate: whoever reads needs nobody else. What the index knows is found
+// while the directory is away, and a DID is never asked about.
+func TestLocate(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t, store.SQLite)
+	x, err := index.New(index.Config{DB: db})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, db, x, cellar, index.CommunityCollection, "self", profileRecord("did:web:cellars.example.com", "wine"))
+	r := newResolver(t, x, town{down: true})
+	for _, tt := range []struct {
+		find func(context.Context, string) (syntax.DID, error)
+		text string
+		want syntax.DID
+		code fault.Kind
+	}{
+		{r.Locate, " !wine.rooms.cellars.example.com ", cellar, 0}, {r.Locate, "@Wine.Rooms.Cellars.example.com", cellar, 0},
+		{r.Locate, string(cellar), cellar, 0}, {r.Locate, string(kitchen), kitchen, 0},
+		{r.Locate, "kitchen.kitchens.example.com", "", fault.Unavailable}, {r.Locate, "garden", "", fault.Invalid}, {r.Locate, "", "", fault.Invalid},
+		{r.LocatePerson, "wine.rooms.cellars.example.com", cellar, 0}, {r.LocatePerson, "@" + string(alice), alice, 0},
+		{r.LocatePerson, "!wine.rooms.cellars.example.com", "", fault.Invalid}, {r.LocatePerson, "@alice.example.com", "", fault.Unavailable},
+		{r.LocatePerson, "handle.invalid", "", fault.Unavailable},
+	} {
+		got, err := tt.find(t.Context(), tt.text)
+		if got != tt.want || (err != nil) != (tt.want == "") || err != nil && fault.KindOf(err) != tt.code {
+			t.Errorf("%q: %q %v, want %q or a fault that is %s", tt.text, got, err, tt.want, tt.code)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -89,16 +90,9 @@ func (s *Server) member(w http.ResponseWriter, r *http.Request, showing string, 
 	if err != nil {
 		return err
 	}
-	who, err := s.cfg.Names.Person(r.Context(), r.PathValue("member"))
+	p, err := s.findMember(r.Context(), r.PathValue("member"))
 	if err != nil {
 		return err
-	}
-	p, ok, err := s.cfg.Index.Profile(r.Context(), who.DID)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		p = index.Profile{Account: index.Account{DID: who.DID, Handle: who.Handle}}
 	}
 	item, err := newMemberItem(p)
 	if err != nil {
@@ -119,6 +113,21 @@ func (s *Server) member(w http.ResponseWriter, r *http.Request, showing string, 
 		}
 	}
 	return s.show(w, r, v, http.StatusOK, "member_show", item.Label, data)
+}
+
+// findMember finds the person that text names. Only for somebody of whom nothing
+// is here the network is asked, so that a page never waits for other servers.
+func (s *Server) findMember(ctx context.Context, text string) (index.Profile, error) {
+	did, err := s.cfg.Names.LocatePerson(ctx, text)
+	if err != nil {
+		return index.Profile{}, err
+	}
+	p, ok, err := s.cfg.Index.Profile(ctx, did)
+	if ok || err != nil {
+		return p, err
+	}
+	who, err := s.cfg.Names.Person(ctx, text)
+	return index.Profile{Account: index.Account{DID: who.DID, Handle: who.Handle}}, err
 }
 
 // actorPosts lists what somebody posted, the newest first.

@@ -16,7 +16,9 @@ import (
 
 // Names finds accounts by what people call them. It is community.Resolver.
 type Names interface {
-	Resolve(ctx context.Context, text string) (syntax.DID, error)
+	// Locate and LocatePerson are for reading: they ask the index first.
+	Locate(ctx context.Context, text string) (syntax.DID, error)
+	LocatePerson(ctx context.Context, text string) (syntax.DID, error)
 	Person(ctx context.Context, text string) (index.Identity, error)
 }
 

@@ -155,7 +155,7 @@ func (s *Server) aggregatorsOfCommunity(w http.ResponseWriter, r *http.Request, 
 	if name == "" {
 		name = params.Get("communityDid")
 	}
-	did, err := s.communityOf(r.Context(), name)
+	did, err := s.cfg.Names.Locate(r.Context(), name)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (s *Server) communityGet(w http.ResponseWriter, r *http.Request, who caller
 	if err != nil {
 		return err
 	}
-	did, err := s.communityOf(r.Context(), params.Get("community"))
+	did, err := s.cfg.Names.Locate(r.Context(), params.Get("community"))
 	if err != nil {
 		return err
 	}
@@ -214,4 +214,9 @@ func (s *Server) communities(w http.ResponseWriter, r *http.Request, who caller,
 		out.Cursor = s.cfg.Cursors.Seal(listing, next.Key, next.ID)
 	}
 	return s.writeShared(w, r, who, out)
+}
+
+// missingParameter is the error of a query that lacks what it needs.
+func missingParameter(name string) error {
+	return fault.New(fault.Invalid, "The parameter "+name+" is missing.").WithCode("InvalidRequest")
 }

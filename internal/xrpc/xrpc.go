@@ -62,12 +62,14 @@ type Config struct {
 }
 
 // Names finds accounts by what a client calls them. Errors are faults with the
-// names of the lexicons.
+// names of the lexicons. It is community.Resolver.
 type Names interface {
 	// Find finds a community: a DID, a handle with or without ! or @, !name@host.
 	Find(ctx context.Context, text string) (index.Identity, error)
-	// Person finds a person: a DID, a handle with or without @.
-	Person(ctx context.Context, text string) (index.Identity, error)
+	// Locate is Find for reading: it asks the index first.
+	Locate(ctx context.Context, text string) (syntax.DID, error)
+	// LocatePerson is Locate for a person: a DID, a handle with or without @.
+	LocatePerson(ctx context.Context, text string) (syntax.DID, error)
 }
 
 // Renewing opens sessions with members' servers; client.Client does.
