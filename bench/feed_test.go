@@ -170,7 +170,7 @@ func (l *library) posts(b *testing.B, n int) {
 		[]string{"BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT"}, n, func(i int) []any {
 			score := int64(i * 31 % 15)
 			hot := (at(i)-1735689600000000)/45000 + score*80_000
-			return []any{id(i), community(i), int64(1), at(i), hot >> 20, int64(0), hot, score, score, int64(0), int64(i % 9)}
+			return []any{id(i), community(i), int64(1), at(i), hot >> 22, int64(0), hot, score, score, int64(0), int64(i % 9)}
 		})
 }
 

@@ -28,7 +28,7 @@ type Undecided struct {
 // undecidedQuery names the joins in the order in which SQLite is to take them:
 // it is asked all the time, and must cost as much as has changed.
 const undecidedQuery = `
-SELECT c.did, a.did, p.rkey, p.cid, p.id
+SELECT c.did, a.did, p.rkey, p.cid, p.id%s
 FROM %s CROSS JOIN post p CROSS JOIN community m CROSS JOIN account c CROSS JOIN account a
 WHERE p.id = r.post_id AND m.account_id = p.community_id AND c.id = p.community_id AND a.id = p.author_id
   AND NOT p.deleted AND p.state IN (0, 2) AND a.active AND c.active AND %s`
@@ -37,8 +37,29 @@ WHERE p.id = r.post_id AND m.account_id = p.community_id AND c.id = p.community_
 // one and up to another (see Seq), in communities that say that instance hosts
 // them. It knows of the last ten minutes.
 func (x *Index) UndecidedSince(ctx context.Context, instance syntax.DID, after, upTo int64) ([]Undecided, error) {
-	return x.undecided(ctx, fmt.Sprintf(undecidedQuery,
-		`(SELECT DISTINCT post_id FROM rank_change WHERE seq > $1 AND seq <= $2) r`, `m.hosted_by = $3`), after, upTo, instance)
+	posts, err := x.undecidedMoves(ctx, after, upTo)
+	if err != nil {
+		return nil, fmt.Errorf("read changes of rank: %w", err)
+	}
+	keys := make([][]any, len(posts))
+	for i, id := range posts {
+		keys[i] = []any{id}
+	}
+	var out []Undecided
+	err = x.db.Select(ctx, store.Table{Names: "post_id", Types: []string{"BIGINT"}, Rows: keys},
+		fmt.Sprintf(undecidedQuery, ", COALESCE(m.hosted_by, '')", "wanted r", "TRUE"), func(row store.Row) error {
+			var u Undecided
+			var host syntax.DID
+			err := row.Scan(&u.Community, &u.Author, &u.RKey, &u.CID, &u.id, &host)
+			if host == instance {
+				out = append(out, u)
+			}
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("list undecided posts: %w", err)
+	}
+	return out, nil
 }
 
 // UndecidedIn lists the undecided posts of one community, limit of them at
@@ -48,7 +69,7 @@ func (x *Index) UndecidedIn(ctx context.Context, community syntax.DID, after *Un
 	if after != nil {
 		id = after.id
 	}
-	return x.undecided(ctx, fmt.Sprintf(undecidedQuery, `account h CROSS JOIN post_rank r`,
+	return x.undecided(ctx, fmt.Sprintf(undecidedQuery, ``, `account h CROSS JOIN post_rank r`,
 		`h.did = $1 AND r.community_id = h.id AND r.state IN (0, 2) AND r.post_id > $2 ORDER BY r.post_id LIMIT $3`), community, id, limit)
 }
 

@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/bits"
 	"slices"
-	"time"
 
 	"github.com/atoll-social/atoll/internal/store"
 )
@@ -67,8 +66,9 @@ func (r rankRow) after(d *postDelta) rankRow {
 // Indexes of post_rank are ordered by bands, more coarse than what they stand
 // for, so that they need not follow every vote.
 const (
-	// hotBandBits makes 13 hours of hot rank a band.
-	hotBandBits = 20
+	// hotBandBits makes 52 hours of hot rank a band: one vote in ten takes a post
+	// that nobody has voted for to the next.
+	hotBandBits = 22
 	// Scores from 2^leastTop on have eight bands for each factor of two, those
 	// from 2^mostTop on one.
 	leastTop, mostTop = 4, 20
@@ -104,7 +104,8 @@ func (b *batch) settleRank(ctx context.Context) error {
 		return err
 	}
 	var rows toWrite
-	var counted, changes [][]any
+	var counted [][]any
+	var changes moves
 	for _, id := range ids {
 		old, known := have[id]
 		is := old.after(b.posts[id])
@@ -121,8 +122,7 @@ func (b *batch) settleRank(ctx context.Context) error {
 				is.upvotes, is.downvotes, is.comments}, known)
 		}
 		if is.moved(old) {
-			changes = append(changes, []any{b.seq, id, b.now, idOrNull(old.community), int64(old.state), old.createdAt,
-				old.hot, old.score})
+			changes.add(id, old, is)
 		}
 	}
 	return b.storeRank(ctx, rows, counted, changes)
@@ -130,7 +130,7 @@ func (b *batch) settleRank(ctx context.Context) error {
 
 // storeRank writes whole rows, the counters of rows that stay where they are in
 // the index, and changes.
-func (b *batch) storeRank(ctx context.Context, rows toWrite, counted, changes [][]any) error {
+func (b *batch) storeRank(ctx context.Context, rows toWrite, counted [][]any, changes moves) error {
 	err := b.write(ctx, "post_rank", `post_id, community_id, state, created_at, hot_band, top_band, hot, score, upvotes, downvotes, comments`,
 		[]string{"BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT"}, rows, `
 		ON CONFLICT (post_id) DO UPDATE SET community_id = excluded.community_id, state = excluded.state,
@@ -145,34 +145,7 @@ func (b *batch) storeRank(ctx context.Context, rows toWrite, counted, changes []
 	if err != nil {
 		return err
 	}
-	return b.upsert(ctx, "rank_change", `seq, post_id, changed_at, community_id, state, created_at, hot, score`,
-		[]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT"}, changes, "")
-}
-
-// How long changes of rank are remembered, which is what cursors rely on and
-// some more, how often they are forgotten, and how many at once.
-const (
-	changesKept   = 11 * time.Minute
-	pruneEvery    = 15 * time.Second
-	changesAtOnce = 500_000
-)
-
-// pruneChanges forgets changes of rank that nobody needs any more.
-func (x *Index) pruneChanges(ctx context.Context, b *batch) error {
-	if b.now-x.pruned.Load() < pruneEvery.Microseconds() {
-		return nil
-	}
-	for _, table := range []string{"rank_change", "comment_change"} {
-		_, err := b.tx.ExecContext(ctx, `
-			DELETE FROM `+table+` WHERE seq <= (
-			    SELECT COALESCE(max(t.seq), 0) FROM (SELECT seq, changed_at FROM `+table+` ORDER BY seq LIMIT $1) t
-			    WHERE t.changed_at < $2)`, changesAtOnce, b.now-changesKept.Microseconds())
-		if err != nil {
-			return err
-		}
-	}
-	x.pruned.Store(b.now)
-	return nil
+	return b.storeMoves(ctx, changes)
 }
 
 // accepted counts a community's posts.

@@ -32,28 +32,20 @@ func TestHotRank(t *testing.T) {
 	}
 }
 
-// changed is a row of rank_change by what it says.
+// changed is a change by what it says.
 type changed struct {
-	Seq, Score int64
-	Listed     bool
+	Seq, Was, Is int64
+	Listed       bool
 }
 
-func changes(t *testing.T, x *Index) []changed {
+func changes(t *testing.T, x *Index) (out []changed) {
 	t.Helper()
-	rows, err := x.db.Read().QueryContext(t.Context(),
-		`SELECT seq, score, community_id IS NOT NULL FROM rank_change ORDER BY seq, post_id`)
+	all, _, err := x.Changes(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []changed
-	err = each(rows, func() error {
-		var c changed
-		err := rows.Scan(&c.Seq, &c.Score, &c.Listed)
-		out = append(out, c)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range all {
+		out = append(out, changed{c.Seq, c.Was.Score, c.Is.Score, c.Was.Community != 0})
 	}
 	return out
 }
@@ -75,7 +67,7 @@ func TestRankChanges(t *testing.T) {
 		apply(t, x, prepare(t, x, bob, 2, vote(2, uri, "down")))
 		apply(t, x, prepare(t, x, commons, 1, removal(uri, someCID)))
 		apply(t, x, prepare(t, x, bob, 3, remove(VoteCollection, rkey(2)))) // not listed any more
-		want := []changed{{2, 1, false}, {4, 1, true}, {5, -1, true}}
+		want := []changed{{2, 1, -1, false}, {4, 1, -1, true}, {5, -1, -1, true}}
 		if diff := cmp.Diff(want, changes(t, x)); diff != "" {
 			t.Errorf("changes (-want +got):\n%s", diff)
 		}
@@ -101,7 +93,7 @@ func TestBands(t *testing.T) {
 			t.Fatalf("score %d stands in a higher band than the next", score)
 		}
 	}
-	for hot, want := range map[int64]int64{-1: -1, 0: 0, 1<<20 - 1: 0, 1 << 20: 1, -1 << 20: -1, -1<<20 - 1: -2} {
+	for hot, want := range map[int64]int64{-1: -1, 0: 0, 1<<22 - 1: 0, 1 << 22: 1, -1 << 22: -1, -1<<22 - 1: -2} {
 		if got := hotBand(hot); got != want {
 			t.Errorf("the band of heat %d is %d, want %d", hot, got, want)
 		}

@@ -49,42 +49,6 @@ const mostVotes = 8 * rankPerUnit
 
 func createdBefore(at int64) int64 { return (at - rankEpoch) / rankStep }
 
-// Change is a move of a post by the transaction Seq.
-type Change struct {
-	Seq int64
-	// Was is where the post stood before. Is is where it stands now, which may
-	// be the result of later changes.
-	Was, Is Rank
-}
-
-// Changes returns what has moved after the transaction with number after, and
-// the number of the last transaction, all as of one moment. What is older than
-// ten minutes may be forgotten.
-func (x *Index) Changes(ctx context.Context, after int64) (changes []Change, seq int64, err error) {
-	rows, err := x.db.Read().QueryContext(ctx, `
-		SELECT k.seq, COALESCE(h.seq, 0), COALESCE(h.post_id, 0),
-		       COALESCE(h.community_id, 0), COALESCE(h.state, 0), COALESCE(h.created_at, 0), COALESCE(h.hot, 0), COALESCE(h.score, 0),
-		       COALESCE(r.community_id, 0), COALESCE(r.state, 0), COALESCE(r.created_at, 0), COALESCE(r.hot, 0), COALESCE(r.score, 0)
-		FROM index_clock k LEFT JOIN rank_change h ON h.seq > $1 LEFT JOIN post_rank r ON r.post_id = h.post_id
-		WHERE k.id = 1 ORDER BY h.seq, h.post_id`, after)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read changes of rank: %w", err)
-	}
-	err = each(rows, func() error {
-		var c Change
-		err := rows.Scan(&seq, &c.Seq, &c.Was.Post, &c.Was.Community, &c.Was.State, &c.Was.CreatedAt, &c.Was.Hot, &c.Was.Score,
-			&c.Is.Community, &c.Is.State, &c.Is.CreatedAt, &c.Is.Hot, &c.Is.Score)
-		if c.Is.Post = c.Was.Post; c.Seq != 0 {
-			changes = append(changes, c)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, 0, fmt.Errorf("read changes of rank: %w", err)
-	}
-	return changes, seq, nil
-}
-
 // Seq is the number of the last transaction that changed the index.
 func (x *Index) Seq(ctx context.Context) (seq int64, err error) {
 	err = x.db.Read().QueryRowContext(ctx, `SELECT seq FROM index_clock WHERE id = 1`).Scan(&seq)
