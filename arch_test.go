@@ -104,6 +104,7 @@ var tables = map[string]string{
 	"comment_change":           "index",
 	"post_rank":                "index",
 	"rank_change":              "index",
+	"shown_change":             "index",
 	"actor_profile":            "index",
 	"community":                "index",
 	"community_rules":          "index",

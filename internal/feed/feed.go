@@ -39,6 +39,7 @@ type Feeds struct {
 	bare    bool
 
 	lists   atomic.Pointer[lists] // nil until they are loaded
+	cards   *index.Cards          // as of the lists' sequence
 	older   atomic.Bool           // there are posts that lists do not hold
 	refresh refresher
 	pages   pageCache
@@ -52,7 +53,8 @@ func New(cfg Config) (*Feeds, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Feeds{index: cfg.Index, cursors: cfg.Cursors, logger: cfg.Logger.With("component", "feed"), now: cfg.Now, bare: cfg.Bare}, nil
+	return &Feeds{index: cfg.Index, cursors: cfg.Cursors, logger: cfg.Logger.With("component", "feed"), now: cfg.Now, bare: cfg.Bare,
+		cards: index.NewCards(cfg.Index)}, nil
 }
 
 // Listing says which posts a page is of.
@@ -121,15 +123,15 @@ func (f *Feeds) Page(ctx context.Context, q Query) (Page, error) {
 	if ok {
 		return shared, nil
 	}
-	v, err := f.index.Viewer(ctx, q.Viewer)
+	r, err := g.cards.Reader(ctx, q.Viewer)
 	if err != nil {
 		return Page{}, err
 	}
-	streams, err := f.streams(ctx, q, v, at, g)
+	streams, err := f.streams(ctx, q, r, at, g)
 	if err != nil {
 		return Page{}, err
 	}
-	posts, m, err := f.fill(ctx, q, v, streams)
+	posts, m, err := f.fill(ctx, q, view{g.cards, r, listings[q.Listing]}, streams)
 	if err != nil {
 		return Page{}, fmt.Errorf("read a page: %w", err)
 	}
@@ -179,9 +181,16 @@ func (q Query) binding() string {
 // batch is how many posts are read whole at once, at most.
 const batch = 16
 
+// view is who looks, where, and through what.
+type view struct {
+	cards  *index.Cards
+	reader *index.Reader
+	in     index.Listing
+}
+
 // fill reads candidates until the page is full. end is where it ended, nil when
 // nothing that the viewer may see comes after.
-func (f *Feeds) fill(ctx context.Context, q Query, v index.Viewer, m *merged) (posts []index.Post, end *index.RankKey, err error) {
+func (f *Feeds) fill(ctx context.Context, q Query, v view, m *merged) (posts []index.Post, end *index.RankKey, err error) {
 	room, most := PageBytes, batch
 	for {
 		n := most
@@ -192,20 +201,21 @@ func (f *Feeds) fill(ctx context.Context, q Query, v index.Viewer, m *merged) (p
 		if err != nil || len(some) == 0 {
 			return posts, nil, err
 		}
-		if some, err = f.sift(ctx, q, v, some); err != nil {
+		if some, err = f.sift(ctx, v, some); err != nil {
 			return nil, nil, err
 		}
 		most = hiddenBatch // unless something can be seen here
 		for part := range slices.Chunk(some, batch) {
-			seen, err := f.index.Posts(ctx, v, listings[q.Listing], ids(part))
+			seen, err := v.cards.Posts(ctx, v.reader, v.in, ids(part))
 			if err != nil {
 				return nil, nil, err
 			}
 			for _, c := range part {
-				p, ok := seen[c.post]
-				if !ok {
+				if len(seen) == 0 || seen[0].ID != c.post {
 					continue
 				}
+				p := seen[0]
+				seen = seen[1:]
 				if room -= len(p.Record); len(posts) == q.Limit || room < 0 && len(posts) > 0 {
 					return posts, end, nil // the one too many proves another page
 				}
@@ -217,11 +227,11 @@ func (f *Feeds) fill(ctx context.Context, q Query, v index.Viewer, m *merged) (p
 
 // sift leaves out what the viewer may not see, where that can be asked for less
 // than it takes to read posts whole.
-func (f *Feeds) sift(ctx context.Context, q Query, v index.Viewer, some []candidate) ([]candidate, error) {
+func (f *Feeds) sift(ctx context.Context, v view, some []candidate) ([]candidate, error) {
 	if len(some) <= batch {
 		return some, nil
 	}
-	seen, err := f.index.Shown(ctx, v, listings[q.Listing], ids(some))
+	seen, err := f.index.Shown(ctx, v.reader.Viewer, v.in, ids(some))
 	return slices.DeleteFunc(some, func(c candidate) bool { return !seen[c.post] }), err
 }
 

@@ -101,6 +101,7 @@ func (f *Feeds) load(ctx context.Context) (*lists, error) {
 		return nil, err
 	}
 	f.follow(l, changes, seq)
+	f.cards.Reset(seq)
 	return l, nil
 }
 
@@ -123,7 +124,24 @@ func (f *Feeds) catchUp(ctx context.Context) error {
 		f.lists.Store(nil)
 		return nil
 	}
+	if err := f.followCards(ctx, seq); err != nil {
+		return err
+	}
 	f.follow(l, changes, seq)
+	return nil
+}
+
+// followCards forgets what is over by transaction seq.
+func (f *Feeds) followCards(ctx context.Context, seq int64) error {
+	before := f.cards.Seq()
+	if seq <= before {
+		return nil
+	}
+	traces, ok, err := f.index.Traces(ctx, before, seq)
+	if err != nil {
+		return err
+	}
+	f.cards.Follow(seq, traces, ok)
 	return nil
 }
 

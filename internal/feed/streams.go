@@ -11,6 +11,8 @@ import (
 // soil is a ground and up to where it reaches.
 type soil struct {
 	ground
+	// cards are what pages are put together from.
+	cards *index.Cards
 	// horizon is since when the ground holds posts, 0 for all; those from before
 	// are in rest, nil when there are none.
 	horizon int64
@@ -42,7 +44,7 @@ func (f *Feeds) ground(ctx context.Context, at *place) (soil, error) {
 			return soil{}, err
 		}
 	}
-	s := soil{ground: m, horizon: horizon}
+	s := soil{ground: m, cards: f.cards, horizon: horizon}
 	if f.older.Load() {
 		s.rest = newDatabase(f.index, at.seq)
 	}
@@ -54,15 +56,16 @@ func (f *Feeds) bareGround(ctx context.Context, at *place) (soil, error) {
 	if at.seq == 0 || at.seq > seq {
 		at.seq = seq
 	}
-	return soil{ground: newDatabase(f.index, at.seq)}, err
+	// What is kept for later is not brought up to date without lists.
+	return soil{ground: newDatabase(f.index, at.seq), cards: index.NewCards(f.index)}, err
 }
 
 // streams opens what a page is made of.
-func (f *Feeds) streams(ctx context.Context, q Query, v index.Viewer, at place, g soil) (*merged, error) {
+func (f *Feeds) streams(ctx context.Context, q Query, r *index.Reader, at place, g soil) (*merged, error) {
 	levels := map[int64]int{}
 	switch q.Listing {
 	case Community:
-		id, ok, err := f.index.CommunityID(ctx, v, q.Community)
+		id, ok, err := g.cards.CommunityID(ctx, q.Community)
 		if err != nil {
 			return nil, err
 		}
@@ -71,14 +74,7 @@ func (f *Feeds) streams(ctx context.Context, q Query, v index.Viewer, at place, 
 		}
 		levels[id] = everyPost
 	case Home:
-		if v.ID == 0 {
-			break
-		}
-		follows, err := f.index.Follows(ctx, v)
-		if err != nil {
-			return nil, err
-		}
-		levels = follows
+		levels = r.Follows()
 	default:
 		levels[0] = everyPost
 	}

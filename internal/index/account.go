@@ -158,7 +158,7 @@ func (x *Index) ApplyAccounts(ctx context.Context, tx *store.Tx, events []Accoun
 	if len(events) == 0 {
 		return 0, nil
 	}
-	if err := x.tick(ctx, tx); err != nil {
+	if err := x.tickAll(ctx, tx, events); err != nil {
 		return 0, fmt.Errorf("take a turn at the index: %w", err)
 	}
 	var applied int64
@@ -172,6 +172,22 @@ func (x *Index) ApplyAccounts(ctx context.Context, tx *store.Tx, events []Accoun
 		applied += n
 	}
 	return applied, nil
+}
+
+// tickAll is tick for the accounts of events, with a number for each part of
+// very many.
+func (x *Index) tickAll(ctx context.Context, tx *store.Tx, events []AccountEvent) error {
+	for some := range slices.Chunk(events, store.MaxList) {
+		dids := make([]syntax.DID, len(some))
+		for i, e := range some {
+			dids[i] = e.DID
+		}
+		list, args := store.List(1, dids)
+		if err := x.tick(ctx, tx, `did IN `+list, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (x *Index) applyAccount(ctx context.Context, tx *store.Tx, e AccountEvent) (int64, error) {
@@ -289,7 +305,7 @@ func (x *Index) Resolve(ctx context.Context, u Unresolved, answer Answer) error 
 // and is asked again. What a community with a new handle says about its server
 // is to be verified anew.
 func (x *Index) Identify(ctx context.Context, tx *store.Tx, id Identity) error {
-	if err := x.tick(ctx, tx); err != nil {
+	if err := x.tick(ctx, tx, `did = $1 OR handle = $2`, id.DID, string(id.Handle)); err != nil {
 		return fmt.Errorf("take a turn at the index: %w", err)
 	}
 	now := store.Micros(x.now())

@@ -63,6 +63,9 @@ func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Resu
 	if err := b.settle(ctx); err != nil {
 		return Result{}, err
 	}
+	if err := b.leaveTrace(ctx, changes); err != nil {
+		return Result{}, err
+	}
 	if err := x.pruneChanges(ctx, b); err != nil {
 		return Result{}, fmt.Errorf("prune changes of rank: %w", err)
 	}

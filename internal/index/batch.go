@@ -37,6 +37,8 @@ type batch struct {
 	talk   map[int64]commentTally
 	// threads are comments whose place in their thread is to be looked at again.
 	threads map[int64]int64
+	// revoted are accounts whose votes were moved to another post.
+	revoted []int64
 }
 
 func newBatch(tx *store.Tx, x *Index) *batch {

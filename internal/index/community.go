@@ -187,7 +187,7 @@ func (x *Index) AnswerHost(ctx context.Context, c HostClaim, answer HostAnswer) 
 		ok = *answer.OK
 	}
 	return x.db.Tx(ctx, func(tx *store.Tx) error {
-		if err := x.tick(ctx, tx); err != nil {
+		if err := x.tick(ctx, tx, `did = $1`, c.Community.DID); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `

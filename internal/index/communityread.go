@@ -9,15 +9,21 @@ import (
 
 // CommunityID finds the row of a community that is there: it has a profile, or
 // posts that name it.
-func (x *Index) CommunityID(ctx context.Context, v Viewer, did syntax.DID) (id int64, ok bool, err error) {
-	ok, err = found(x.db.Read().QueryRowContext(ctx, `
-		SELECT c.id FROM account c LEFT JOIN community m ON m.account_id = c.id
+func (x *Index) CommunityID(ctx context.Context, did syntax.DID) (id int64, ok bool, err error) {
+	id, _, err = x.findCommunity(ctx, did)
+	return id, id != 0, err
+}
+
+// findCommunity returns 0 for none; named tells whether it has a profile.
+func (x *Index) findCommunity(ctx context.Context, did syntax.DID) (id int64, named bool, err error) {
+	_, err = found(x.db.Read().QueryRowContext(ctx, `
+		SELECT c.id, m.record IS NOT NULL FROM account c LEFT JOIN community m ON m.account_id = c.id
 		WHERE c.did = $1 AND `+communityStands+` AND (m.record IS NOT NULL OR EXISTS (
-		    SELECT 1 FROM post_rank r WHERE r.community_id = c.id))`, did).Scan(&id))
+		    SELECT 1 FROM post_rank r WHERE r.community_id = c.id))`, did).Scan(&id, &named))
 	if err != nil {
 		return 0, false, fmt.Errorf("find community: %w", err)
 	}
-	return id, ok, nil
+	return id, named, nil
 }
 
 // AnyBefore reports whether a post that is listed was made before a time.

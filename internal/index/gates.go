@@ -116,8 +116,12 @@ func (x *Index) PruneGates(ctx context.Context, tx *store.Tx, gates []Gate) (int
 		return 0, nil
 	}
 	// Otherwise somebody might refer to a row that is going.
-	if err := newBatch(tx, x).takeTurn(ctx, x.db.Engine()); err != nil {
+	b := newBatch(tx, x)
+	if err := b.takeTurn(ctx, x.db.Engine()); err != nil {
 		return 0, fmt.Errorf("take a turn at the index: %w", err)
+	}
+	if err := b.leaveTrace(ctx, nil); err != nil { // nothing of it is shown
+		return 0, err
 	}
 	var removed int64
 	tables := gateTables()

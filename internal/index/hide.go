@@ -3,6 +3,8 @@ package index
 import (
 	"context"
 	"fmt"
+	"math"
+	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -71,6 +73,13 @@ func banHolds(person, community string) string {
 		` AND ` + banned("$2") + `)`
 }
 
+// outUntil is when a ban of banHolds ends, in microseconds: 0 when there is
+// none, forever when it does not end.
+func outUntil(person, community string) string {
+	return fmt.Sprintf(`COALESCE((SELECT max(COALESCE(b.expires_at, %d)) FROM ban b
+		WHERE b.subject_id = %s AND b.community_id = %s AND b.in_force), 0)`, int64(math.MaxInt64), person, community)
+}
+
 // blockedPerson and blockedCommunity are conditions on what the viewer blocks.
 func blockedPerson(person string) string {
 	return `EXISTS (SELECT 1 FROM person_block k WHERE k.subject_id = ` + person + ` AND k.account_id = $1)`
@@ -86,11 +95,13 @@ func follows(community string) string {
 		` AND s.account_id = $1 ORDER BY s.subject_id DESC, s.account_id DESC, s.tid DESC LIMIT 1), 0)`
 }
 
+// open is the condition under which everybody may see what is inside a community.
+const open = `COALESCE(m.visibility, 0) < 2`
+
 // entered is the condition under which the viewer may see what is inside a
 // community: everybody, or of a private one its members, those who follow it
 // and are not shut out, and its moderators.
 func entered(v Viewer) string {
-	const open = `COALESCE(m.visibility, 0) < 2`
 	if v.ID == 0 {
 		return open
 	}
@@ -105,29 +116,67 @@ const communityStands = `c.active AND m.host_ok IS NOT FALSE`
 // visible is the part of postShown that does not depend on who looks, or when.
 const visible = `NOT p.deleted AND p.state < 3 AND a.active AND ` + communityStands
 
-// postShown is the condition under which the viewer sees a post somewhere.
-func postShown(v Viewer, in Listing) string {
-	cond := visible + ` AND ` + entered(v) +
-		` AND NOT ` + banHolds("p.author_id", "p.community_id")
+// clause is a condition on a post in two notations: for queries, and for what
+// is kept in memory of the post and of who looks (see Cards), which was read by
+// queries with the conditions above.
+type clause struct {
+	sql   func(v Viewer) string
+	holds func(c *card, r *Reader, now int64) bool
+}
+
+// What decides whether the viewer sees a post. No other file knows more of it.
+var (
+	thePostStands = clause{func(Viewer) string { return visible }, func(c *card, _ *Reader, _ int64) bool { return c.visible }}
+	// Of communities that are not open memory knows nothing: Cards asks the
+	// database about their posts.
+	theyMayEnter      = clause{entered, func(c *card, _ *Reader, _ int64) bool { return c.open }}
+	theAuthorIsNotOut = clause{func(Viewer) string { return `NOT ` + banHolds("p.author_id", "p.community_id") }, func(c *card, _ *Reader, now int64) bool { return c.outUntil <= now }}
+	theyBlockNeither  = clause{blocksNeither, func(c *card, r *Reader, _ int64) bool {
+		return !r.people[c.author] && !r.communities[c.post.CommunityID]
+	}}
+	theCommunityAgrees = clause{func(Viewer) string { return `p.state = 1` }, func(c *card, _ *Reader, _ int64) bool { return c.post.State == Accepted }}
+	everybodyFindsIt   = clause{func(Viewer) string { return `COALESCE(m.visibility, 0) = 0` }, func(c *card, _ *Reader, _ int64) bool { return c.visibility == Public }}
+	theyWereWarned     = clause{warned, func(c *card, r *Reader, _ int64) bool {
+		return c.warnings&Shielded == 0 || r.follows[c.post.CommunityID] > 0
+	}}
+)
+
+func blocksNeither(v Viewer) string {
 	if v.ID == 0 {
-		cond += ` AND CAST($1 AS BIGINT) = 0` // both engines want to see every parameter
-	} else {
-		cond += ` AND NOT ` + blockedPerson("p.author_id") + ` AND NOT ` + blockedCommunity("p.community_id")
+		return `CAST($1 AS BIGINT) = 0` // both engines want to see every parameter
 	}
-	switch in {
-	case OfCommunity:
-		return cond + ` AND p.state = 1`
-	case ByName:
-		return cond
+	return `NOT ` + blockedPerson("p.author_id") + ` AND NOT ` + blockedCommunity("p.community_id")
+}
+
+func warned(v Viewer) string {
+	const harmless = `COALESCE(m.warnings, 0) & 3 = 0`
+	if v.ID == 0 {
+		return harmless
 	}
-	cond += ` AND COALESCE(m.visibility, 0) = 0`
+	return `(` + harmless + ` OR ` + follows("p.community_id") + ` > 0)`
+}
+
+// postClauses are the conditions under which the viewer sees a post somewhere.
+func postClauses(v Viewer, in Listing) []clause {
+	all := []clause{thePostStands, theyMayEnter, theAuthorIsNotOut, theyBlockNeither}
 	switch {
+	case in == OfCommunity:
+		all = append(all, theCommunityAgrees)
 	case in == ForAll && v.DID != "":
-		return cond
-	case v.ID == 0:
-		return cond + ` AND COALESCE(m.warnings, 0) & 3 = 0`
+		all = append(all, everybodyFindsIt)
+	case in != ByName:
+		all = append(all, everybodyFindsIt, theyWereWarned)
 	}
-	return cond + ` AND (COALESCE(m.warnings, 0) & 3 = 0 OR ` + follows("p.community_id") + ` > 0)`
+	return all
+}
+
+// postShown is postClauses for a query.
+func postShown(v Viewer, in Listing) string {
+	var all []string
+	for _, c := range postClauses(v, in) {
+		all = append(all, c.sql(v))
+	}
+	return strings.Join(all, ` AND `)
 }
 
 // shielded reports whether a post that is shown by postShown is to be left out

@@ -146,7 +146,7 @@ func (x *Index) pruneChanges(ctx context.Context, b *batch) error {
 		return nil
 	}
 	var more bool
-	for _, table := range []string{"rank_change", "comment_change"} {
+	for _, table := range []string{"rank_change", "comment_change", "shown_change"} {
 		// Both end at the first row that they find.
 		var oldest, young sql.NullInt64
 		err := b.tx.QueryRowContext(ctx, `

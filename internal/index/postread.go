@@ -152,13 +152,14 @@ func (x *Index) readPosts(ctx context.Context, v Viewer, in Listing, cond string
 	return out, err
 }
 
-func scanPost(rows *sql.Rows) (p Post, follows int, err error) {
+// scanPost reads postFields, how much of the community is followed, and more.
+func scanPost(rows *sql.Rows, more ...any) (p Post, follows int, err error) {
 	var created, indexed, edited int64
 	var record []byte
-	err = rows.Scan(&p.ID, &p.CommunityID, &p.RKey, &p.CID, &record, &created, &indexed, &edited, &p.State,
+	err = rows.Scan(append([]any{&p.ID, &p.CommunityID, &p.RKey, &p.CID, &record, &created, &indexed, &edited, &p.State,
 		&p.Author.DID, &p.Author.Handle, &p.Author.DisplayName, &p.Author.Avatar,
 		&p.Community.DID, &p.Community.Handle, &p.Community.Name, &p.Community.DisplayName, &p.Community.Avatar,
-		&p.Warnings, &p.Upvotes, &p.Downvotes, &p.Comments, &follows)
+		&p.Warnings, &p.Upvotes, &p.Downvotes, &p.Comments, &follows}, more...)...)
 	p.Record = record
 	p.CreatedAt, p.IndexedAt = time.UnixMicro(created).UTC(), store.FromMicros(indexed)
 	p.EditedAt = store.FromMicros(edited)

@@ -226,25 +226,3 @@ func (x *Index) Scores(ctx context.Context, community, since int64) (map[int64]i
 	err = scanRanks(rows, func(r Rank) { out[r.Post] = r.Score })
 	return out, err
 }
-
-// Follows lists which communities a member follows, by their rows, and how much
-// of each they want to see, from 1 to 5.
-func (x *Index) Follows(ctx context.Context, v Viewer) (map[int64]int, error) {
-	//nolint:sqlclosecheck // each closes the rows
-	rows, err := x.db.Read().QueryContext(ctx, `
-		SELECT subject_id, value FROM subscription WHERE account_id = $1 AND subject_id IS NOT NULL ORDER BY tid`, v.ID)
-	if err != nil {
-		return nil, fmt.Errorf("read subscriptions: %w", err)
-	}
-	out := map[int64]int{}
-	err = each(rows, func() error {
-		var community int64
-		var value int
-		err := rows.Scan(&community, &value)
-		if out[community] = value; value == 0 {
-			delete(out, community)
-		}
-		return err
-	})
-	return out, err
-}

@@ -51,6 +51,7 @@ func (b *batch) retargetVotes(ctx context.Context, alias, old, post int64) error
 	err = each(rows, func() error {
 		var account int64
 		err := rows.Scan(&account)
+		b.revoted = append(b.revoted, account)
 		for _, subject := range []int64{old, post} {
 			if p := (pair{subject, account}); subject != 0 {
 				pairs, lost[p] = append(pairs, p), true

@@ -43,13 +43,31 @@ func (w *watchers) wake() {
 
 // tick takes the next number for a transaction that changes what is shown but
 // moves no post, so that whoever keeps what was shown knows that it is over.
-// It waits for its turn like everybody who writes here.
-func (x *Index) tick(ctx context.Context, tx *store.Tx) error {
-	var seq int64
-	err := tx.QueryRowContext(ctx, `UPDATE index_clock SET seq = seq + 1 WHERE id = 1 RETURNING seq`).Scan(&seq)
+// It waits for its turn like everybody who writes here. which is a condition
+// that the accounts meet of which something is shown otherwise then.
+func (x *Index) tick(ctx context.Context, tx *store.Tx, which string, args ...any) error {
+	var t Trace
+	err := tx.QueryRowContext(ctx, `UPDATE index_clock SET seq = seq + 1 WHERE id = 1 RETURNING seq`).Scan(&t.Seq)
+	if err != nil {
+		return err
+	}
 	tx.AfterCommit(func() {
-		x.memory.pass(seq)
+		x.memory.pass(t.Seq)
 		x.watchers.wake()
 	})
-	return err
+	//nolint:sqlclosecheck // each closes the rows
+	rows, err := tx.QueryContext(ctx, `SELECT id FROM account WHERE `+which+` ORDER BY id`, args...)
+	if err != nil {
+		return err
+	}
+	err = each(rows, func() error {
+		var id int64
+		err := rows.Scan(&id)
+		t.Accounts = append(t.Accounts, id)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return writeTrace(ctx, tx, store.Micros(x.now()), t)
 }

@@ -1,0 +1,252 @@
+package index
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+)
+
+// Bounds of what Cards keep, in about as many bytes, each of two generations;
+// and in votes, of some 50 bytes.
+const (
+	cardsMost   = 24 << 20
+	readersMost = 12 << 20
+	votesMost   = 100_000
+	placesMost  = 20_000
+	// dependenceMost bounds the accounts that anything kept depends on.
+	dependenceMost = 200_000
+)
+
+// Cards keep in memory what pages of posts are put together from: posts as a
+// visitor sees them, what members follow, block and have voted, and which
+// communities there are. All of it is as after one transaction: whoever uses
+// them calls Follow first (docs/decisions/0014). Who may see what is decided by
+// the clauses of hide.go whenever a page is read. It is safe for concurrent use.
+type Cards struct {
+	index *Index
+
+	mu    sync.Mutex
+	epoch int64 // grows when everything is forgotten
+	seq   int64
+	// traces are the last ones, to judge what was read meanwhile.
+	traces  []Trace
+	cards   shelf[int64, *card]
+	readers shelf[syntax.DID, *Reader]
+	places  recent[syntax.DID, communityPlace]
+	votes   recent[voteKey, *Vote]
+	// known are the accounts that anything kept depends on.
+	known   map[int64]*dependence
+	serials int64
+
+	asked Asked
+}
+
+// Asked counts what Cards had to ask the database for.
+type Asked struct{ Posts, Readers, Votes, Communities int64 }
+
+// NewCards returns Cards of what an index holds, empty.
+func NewCards(x *Index) *Cards {
+	return &Cards{
+		index:   x,
+		cards:   shelf[int64, *card]{most: cardsMost, weigh: (*card).weight},
+		readers: shelf[syntax.DID, *Reader]{most: readersMost, weigh: (*Reader).weight},
+		places:  recent[syntax.DID, communityPlace]{most: placesMost},
+		votes:   recent[voteKey, *Vote]{most: votesMost},
+		known:   map[int64]*dependence{},
+	}
+}
+
+// dependence is what things kept of an account share. It is over when something
+// about the account changes.
+type dependence struct{ over bool }
+
+// card is a post as it is kept.
+type card struct {
+	// post is what a visitor gets of it.
+	post   Post
+	author int64
+	// visible and open are those conditions of hide.go; visibility and warnings
+	// are the community's. outUntil is when the community lets the author in
+	// again, 0 when they are in.
+	visible, open bool
+	visibility    Visibility
+	warnings      Warnings
+	outUntil      int64
+
+	writer, place *dependence
+}
+
+func (c *card) weight() int { return 1000 + len(c.post.Record) }
+
+func (c *card) over() bool { return c.writer.over || c.place.over }
+
+// Reader is who looks, with what they follow and block. Nil maps are those of a
+// visitor.
+type Reader struct {
+	Viewer
+	follows             map[int64]int  // communities, by how much is wanted
+	people, communities map[int64]bool // that are blocked
+	self                *dependence
+	serial              int64
+}
+
+func (r *Reader) weight() int { return 500 + 50*(len(r.follows)+len(r.people)+len(r.communities)) }
+
+// Follows is which communities they follow, by their rows, and how much of each
+// they want to see, from 1 to 5. It must not be changed.
+func (r *Reader) Follows() map[int64]int { return r.follows }
+
+type communityPlace struct {
+	id    int64
+	place *dependence
+}
+
+// voteKey is what a reader, as they were read once, has voted on.
+type voteKey struct{ reader, post int64 }
+
+// readAt is when something was read: what is over since then is not kept.
+type readAt struct{ epoch, seq int64 }
+
+// Reset forgets everything; what is read from now on is as after transaction seq
+// or later.
+func (k *Cards) Reset(seq int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.reset(seq)
+}
+
+func (k *Cards) reset(seq int64) {
+	k.epoch++
+	k.seq, k.traces = seq, nil
+	k.cards.clear()
+	k.readers.clear()
+	k.places.clear()
+	k.votes.clear()
+	clear(k.known)
+}
+
+// Seq is the transaction as after which everything is.
+func (k *Cards) Seq() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.seq
+}
+
+// Follow goes on to transaction seq: what traces name is over. Without all of
+// them, which ok tells, everything is.
+func (k *Cards) Follow(seq int64, traces []Trace, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if seq <= k.seq {
+		return
+	}
+	if len(k.known) > dependenceMost {
+		ok = false
+	}
+	if !ok {
+		k.reset(seq)
+		return
+	}
+	for _, t := range traces {
+		if t.Seq <= k.seq {
+			continue
+		}
+		for _, id := range t.Posts {
+			k.cards.drop(id)
+		}
+		for _, id := range t.Accounts {
+			if d := k.known[id]; d != nil {
+				d.over = true
+				delete(k.known, id)
+			}
+		}
+		k.traces = append(k.traces, t)
+	}
+	k.seq = seq
+	if n := len(k.traces) - tracesMost; n > 0 {
+		k.traces = slices.Delete(k.traces, 0, n)
+	}
+}
+
+func (k *Cards) now() readAt { return readAt{k.epoch, k.seq} }
+
+// holds reports whether nothing is over that was read since a moment.
+func (k *Cards) holds(since readAt, post int64, accounts ...int64) bool {
+	if since.epoch != k.epoch {
+		return false
+	}
+	if since.seq == k.seq {
+		return true
+	}
+	if len(k.traces) == 0 || k.traces[0].Seq > since.seq+1 {
+		return false
+	}
+	for _, t := range k.traces {
+		if t.Seq <= since.seq {
+			continue
+		}
+		if _, named := slices.BinarySearch(t.Posts, post); named {
+			return false
+		}
+		for _, id := range accounts {
+			if _, named := slices.BinarySearch(t.Accounts, id); named {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// depend returns what things kept of an account share.
+func (k *Cards) depend(account int64) *dependence {
+	d := k.known[account]
+	if d == nil {
+		d = &dependence{}
+		k.known[account] = d
+	}
+	return d
+}
+
+// Asked tells how often the database was asked so far.
+func (k *Cards) Asked() Asked {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.asked
+}
+
+// shelf remembers the values used last, up to twice a weight.
+type shelf[K comparable, V any] struct {
+	most, load int
+	weigh      func(V) int
+	young, old map[K]V
+}
+
+func (s *shelf[K, V]) get(key K) (V, bool) {
+	v, ok := s.young[key]
+	if !ok {
+		if v, ok = s.old[key]; ok {
+			s.put(key, v)
+		}
+	}
+	return v, ok
+}
+
+func (s *shelf[K, V]) put(key K, v V) {
+	s.drop(key)
+	if s.young == nil || s.load > s.most {
+		s.young, s.old, s.load = map[K]V{}, s.young, 0
+	}
+	s.young[key] = v
+	s.load += s.weigh(v)
+}
+
+func (s *shelf[K, V]) drop(key K) {
+	if v, ok := s.young[key]; ok {
+		s.load -= s.weigh(v)
+		delete(s.young, key)
+	}
+	delete(s.old, key)
+}
+
+func (s *shelf[K, V]) clear() { s.young, s.old, s.load = nil, nil, 0 }

@@ -1,0 +1,155 @@
+package index
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/atoll-social/atoll/internal/store"
+)
+
+// Trace says what a transaction may have changed in what is shown, so that
+// whoever keeps some of that knows what is over: posts, by their rows, with
+// their votes and what their communities decided; and accounts, with all that
+// is known of them, what their own records say of others included. Both are in
+// order. It may name more than has changed, never less.
+type Trace struct {
+	Seq             int64
+	Posts, Accounts []int64
+}
+
+// traceMost is how much a trace names at most. One of more names nothing, which
+// means everything.
+const traceMost = 20_000
+
+// ownTrace tells of which record types a change can be told by posts alone:
+// what is shown of the account that wrote it stays as it is.
+func ownTrace(k *kind) bool {
+	switch k.nsid {
+	case PostCollection, CommentCollection, AcceptanceCollection, RemovalCollection:
+		return true
+	}
+	return false
+}
+
+// leaveTrace writes what the batch may have changed.
+func (b *batch) leaveTrace(ctx context.Context, changes []change) error {
+	accounts := make(map[int64]bool, len(changes))
+	for _, id := range b.revoted {
+		accounts[id] = true
+	}
+	for _, ch := range changes {
+		if !ownTrace(ch.kind) {
+			accounts[ch.account] = true
+		}
+	}
+	posts := make(map[int64]bool, len(b.posts)+len(b.touched))
+	for id := range b.posts {
+		posts[id] = true
+	}
+	for id := range b.touched {
+		posts[id] = true
+	}
+	return writeTrace(ctx, b.tx, b.now, Trace{Seq: b.seq, Posts: slices.Sorted(maps.Keys(posts)), Accounts: slices.Sorted(maps.Keys(accounts))})
+}
+
+func writeTrace(ctx context.Context, tx *store.Tx, now int64, t Trace) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO shown_change (seq, changed_at, trace) VALUES ($1, $2, $3)`, t.Seq, now, t.encode())
+	if err != nil {
+		return fmt.Errorf("write what transaction %d shows otherwise: %w", t.Seq, err)
+	}
+	return nil
+}
+
+// The first byte of a trace.
+const (
+	namesNothing = iota // everything may be other than before
+	namesSome
+)
+
+// encode writes both lists as their lengths and the distances between ids.
+func (t Trace) encode() []byte {
+	if len(t.Posts)+len(t.Accounts) > traceMost {
+		return []byte{namesNothing}
+	}
+	out := []byte{namesSome}
+	for _, ids := range [][]int64{t.Posts, t.Accounts} {
+		out = binary.AppendUvarint(out, uint64(len(ids)))
+		last := int64(0)
+		for _, id := range ids {
+			out = binary.AppendUvarint(out, uint64(id-last))
+			last = id
+		}
+	}
+	return out
+}
+
+var errBadTrace = errors.New("a trace that cannot be read")
+
+// decode reads what encode wrote; ok is false for one that names nothing.
+func (t *Trace) decode(raw []byte) (ok bool, err error) {
+	if len(raw) == 0 || raw[0] > namesSome {
+		return false, errBadTrace
+	}
+	if raw[0] == namesNothing {
+		return false, nil
+	}
+	raw = raw[1:]
+	next := func() uint64 {
+		n, size := binary.Uvarint(raw)
+		if size <= 0 {
+			err, size = errBadTrace, len(raw)
+		}
+		raw = raw[size:]
+		return n
+	}
+	for _, ids := range []*[]int64{&t.Posts, &t.Accounts} {
+		n := next()
+		if n > traceMost {
+			return false, errBadTrace
+		}
+		last := int64(0)
+		for range n {
+			last += int64(next())
+			*ids = append(*ids, last)
+		}
+	}
+	return err == nil, err
+}
+
+// Traces lists what the transactions after one up to another may have changed,
+// in their order. ok is false where that is not known of all of them: then
+// everything may be other than before.
+func (x *Index) Traces(ctx context.Context, after, upTo int64) (all []Trace, ok bool, err error) {
+	if upTo-after > tracesMost {
+		return nil, false, nil
+	}
+	//nolint:sqlclosecheck // each closes the rows
+	rows, err := x.db.Read().QueryContext(ctx, `
+		SELECT seq, trace FROM shown_change WHERE seq > $1 AND seq <= $2 ORDER BY seq`, after, upTo)
+	if err != nil {
+		return nil, false, fmt.Errorf("read what is shown otherwise: %w", err)
+	}
+	ok = true
+	err = each(rows, func() error {
+		var t Trace
+		var raw []byte
+		if err := rows.Scan(&t.Seq, &raw); err != nil {
+			return err
+		}
+		some, err := t.decode(raw)
+		ok = ok && some
+		all = append(all, t)
+		return err
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("read what is shown otherwise: %w", err)
+	}
+	return all, ok && int64(len(all)) == upTo-after, nil
+}
+
+// tracesMost is how many traces are worth reading.
+const tracesMost = 64
