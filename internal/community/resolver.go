@@ -53,17 +53,20 @@ func (r *Resolver) Resolve(ctx context.Context, text string) (syntax.DID, error)
 }
 
 // Locate is Resolve for a reader: what the index knows is not asked of the
-// network, and a DID, which need not be anybody's, never is.
-func (r *Resolver) Locate(ctx context.Context, text string) (syntax.DID, error) {
-	return r.locate(ctx, text, strings.TrimPrefix(strings.TrimSpace(text), "!"), r.Find)
+// network, and a DID, which need not be anybody's, never is. Before the network
+// is asked, ask is called, whose error is passed on.
+func (r *Resolver) Locate(ctx context.Context, text string, ask func() error) (syntax.DID, error) {
+	return r.locate(ctx, text, ask, strings.TrimPrefix(strings.TrimSpace(text), "!"), r.Find)
 }
 
 // LocatePerson is Locate for people; see Person.
-func (r *Resolver) LocatePerson(ctx context.Context, text string) (syntax.DID, error) {
-	return r.locate(ctx, text, strings.TrimSpace(text), r.Person)
+func (r *Resolver) LocatePerson(ctx context.Context, text string, ask func() error) (syntax.DID, error) {
+	return r.locate(ctx, text, ask, strings.TrimSpace(text), r.Person)
 }
 
-func (r *Resolver) locate(ctx context.Context, text, name string, find func(context.Context, string) (index.Identity, error)) (syntax.DID, error) {
+func (r *Resolver) locate(ctx context.Context, text string, ask func() error, name string,
+	find func(context.Context, string) (index.Identity, error),
+) (syntax.DID, error) {
 	name = strings.TrimPrefix(name, "@")
 	if did, err := syntax.ParseDID(name); err == nil {
 		return did, nil
@@ -72,6 +75,9 @@ func (r *Resolver) locate(ctx context.Context, text, name string, find func(cont
 		if did, ok, err := r.cfg.Index.ByHandle(ctx, handle.Normalize()); ok || err != nil {
 			return did, err
 		}
+	}
+	if err := ask(); err != nil {
+		return "", err
 	}
 	id, err := find(ctx, text)
 	return id.DID, err

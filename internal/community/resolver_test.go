@@ -208,7 +208,7 @@ func TestLocate(t *testing.T) {
 	put(t, db, x, cellar, index.CommunityCollection, "self", profileRecord("did:web:cellars.example.com", "wine"))
 	r := newResolver(t, x, town{down: true})
 	for _, tt := range []struct {
-		find func(context.Context, string) (syntax.DID, error)
+		find func(context.Context, string, func() error) (syntax.DID, error)
 		text string
 		want syntax.DID
 		code fault.Kind
@@ -220,9 +220,17 @@ func TestLocate(t *testing.T) {
 		{r.LocatePerson, "!wine.rooms.cellars.example.com", "", fault.Invalid}, {r.LocatePerson, "@alice.example.com", "", fault.Unavailable},
 		{r.LocatePerson, "handle.invalid", "", fault.Unavailable},
 	} {
-		got, err := tt.find(t.Context(), tt.text)
+		asked := 0
+		got, err := tt.find(t.Context(), tt.text, func() error { asked++; return nil })
 		if got != tt.want || (err != nil) != (tt.want == "") || err != nil && fault.KindOf(err) != tt.code {
 			t.Errorf("%q: %q %v, want %q or a fault that is %s", tt.text, got, err, tt.want, tt.code)
+		}
+		if (asked > 0) != (tt.want == "") {
+			t.Errorf("%q: asked %d times whether the network may be asked", tt.text, asked)
+		}
+		enough := errors.New("enough")
+		if _, err := tt.find(t.Context(), tt.text, func() error { return enough }); tt.want == "" && !errors.Is(err, enough) {
+			t.Errorf("%q, but nobody may be asked: %v", tt.text, err)
 		}
 	}
 }

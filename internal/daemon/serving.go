@@ -26,6 +26,9 @@ const (
 	// What large bodies take in memory together, and those of one member: four
 	// forms full of pictures, and one.
 	maxIntake, memberIntake = 128 << 20, 32 << 20
+	// How often others are asked, in a minute, because of the requests of one
+	// address and of all strangers: who somebody is that nothing here says.
+	addrLookUps, strangersLookUps = 120, 1_200
 )
 
 // surfaces are what answers requests.
@@ -61,13 +64,17 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 	if err != nil {
 		return nil, err
 	}
+	lookUps, err := httpserver.NewLookUps(perMinute(addrLookUps), perMinute(strangersLookUps))
+	if err != nil {
+		return nil, err
+	}
 	intake := httpserver.NewIntake(maxIntake, memberIntake)
 	pictures, err := d.gallery(i, c)
 	if err != nil {
 		return nil, err
 	}
 	pages, err := web.New(web.Config{
-		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Apps: m.login, AppSessions: m.apps.sessions, InstanceKeys: m.apps.keys.PublicJWKS, Posts: c.posts, Standings: c.agents, Passwords: c.passwords, Writes: writes, Intake: intake, Client: m.client,
+		Sessions: m.sessions, Cookies: m.cookies, SignIn: m.login, Apps: m.login, AppSessions: m.apps.sessions, InstanceKeys: m.apps.keys.PublicJWKS, Posts: c.posts, Standings: c.agents, Passwords: c.passwords, Writes: writes, Intake: intake, LookUps: lookUps, Client: m.client,
 		Index: c.index, Feeds: c.feeds, Cursors: c.cursors, Communities: c.communities, Names: c.names,
 		Pictures: pictures, Origin: i.origin, Origins: origins, Document: document,
 		Listening: len(d.settings.Sources) > 0, Now: d.cfg.Now,
@@ -86,7 +93,7 @@ func (d *Daemon) surfaces(i *instance, m *members, c *content) (*surfaces, error
 	api, err := xrpc.New(xrpc.Config{
 		Services: services, Aggregators: aggregators, Standings: c.agents,
 		Sessions: m.sessions, Cookies: m.cookies, Renewing: m.client, Apps: m.apps.sessions, Origins: origins,
-		Origin: i.origin, Index: c.index, Feeds: c.feeds, Names: c.names, Cursors: c.cursors, Posts: c.posts, Communities: c.communities, Writes: writes, Intake: intake,
+		Origin: i.origin, Index: c.index, Feeds: c.feeds, Names: c.names, Cursors: c.cursors, Posts: c.posts, Communities: c.communities, Writes: writes, Intake: intake, LookUps: lookUps,
 	})
 	if err != nil {
 		return nil, err

@@ -74,6 +74,19 @@ func (c *cache[K, V]) get(ctx context.Context, key K, notBefore time.Time) (V, e
 	}
 }
 
+// peek returns the answer that get would give at once; the value of a bad one is
+// zero.
+func (c *cache[K, V]) peek(key K) (value V, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if el, known := c.entries[key]; known {
+		if e := el.Value.(*entry[K, V]); c.now().Before(e.expires) {
+			return e.value, true
+		}
+	}
+	return value, false
+}
+
 // fly fetches for everybody who waits on f. A flight that was replaced or
 // purged meanwhile still serves its waiters but leaves nothing behind.
 func (c *cache[K, V]) fly(ctx context.Context, key K, f *flight[V]) {

@@ -189,6 +189,21 @@ func (d *Directory) lookupDID(ctx context.Context, did syntax.DID, notBefore tim
 	return ident, nil
 }
 
+// Remembers reports that LookupDID would ask nobody: both the document and where
+// its handle leads were asked for lately.
+func (d *Directory) Remembers(did syntax.DID) bool {
+	doc, ok := d.documents.peek(did)
+	if !ok || doc == nil {
+		return ok
+	}
+	declared, err := identityOf(doc).DeclaredHandle()
+	if err != nil {
+		return true
+	}
+	_, ok = d.handles.peek(declared)
+	return ok
+}
+
 // VerifyHandle checks that handle leads to did, which is one of the two
 // directions; LookupHandle checks both. Errors: *MismatchError when it leads
 // elsewhere, and those of LookupHandle when it leads nowhere.

@@ -437,3 +437,33 @@ func TestManyCallersShareOneLookup(t *testing.T) {
 		t.Errorf("the directory was asked %d times, want once", n)
 	}
 }
+
+// TestRemembers: what is said to be remembered is answered without asking anybody,
+// and what is not has to be asked for.
+func TestRemembers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.account(alice, aliceHandle.String(), pdsOne)
+	w.dnsDID(aliceHandle.String(), alice.String())
+	w.document(mallory, document(mallory, nil, pdsTwo))
+	d := w.directory(t)
+	gone := syntax.DID("did:plc:nobodyaaaaaaaaaaaaaaaaaa")
+	for _, did := range []syntax.DID{alice, mallory, gone} {
+		if d.Remembers(did) {
+			t.Errorf("%s is remembered before anybody asked", did)
+		}
+		_, first := d.LookupDID(t.Context(), did)
+		if !d.Remembers(did) {
+			t.Errorf("%s is not remembered after a look-up (%v)", did, first)
+		}
+	}
+	w.pass(2 * time.Minute) // a bad answer is forgotten sooner
+	for did, want := range map[syntax.DID]bool{alice: true, mallory: true, gone: false} {
+		if got := d.Remembers(did); got != want {
+			t.Errorf("two minutes later %s is remembered: %t, want %t", did, got, want)
+		}
+	}
+	if err := d.Purge(t.Context(), aliceHandle.AtIdentifier()); err != nil || d.Remembers(alice) {
+		t.Errorf("after forgetting the handle: %v, still remembered", err)
+	}
+}

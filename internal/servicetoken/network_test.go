@@ -51,13 +51,13 @@ func TestOfficialTokens(t *testing.T) {
 			return out.Token
 		}
 		good := token("did:web:app.atoll-tests.net", method.String())
-		who, err := v.Verify(t.Context(), good, method, true)
+		who, err := v.Verify(t.Context(), good, method, true, func() error { return nil })
 		if err != nil || who.DID.String() != session.Account.DID {
 			t.Errorf("PDS %d: %+v, %v; want %s", i, who, err, session.Account.DID)
 		}
 		for name, bad := range map[string]string{"again": good, "for another": token("did:web:other.atoll-tests.net", method.String()),
 			"for another method": token("did:web:app.atoll-tests.net", "social.coves.feed.getTimeline")} {
-			if who, err := v.Verify(t.Context(), bad, method, true); err == nil {
+			if who, err := v.Verify(t.Context(), bad, method, true, func() error { return nil }); err == nil {
 				t.Errorf("PDS %d, %s: accepted as %s", i, name, who.DID)
 			}
 		}

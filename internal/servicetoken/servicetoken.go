@@ -36,6 +36,8 @@ const (
 type Directory interface {
 	LookupDID(ctx context.Context, did syntax.DID) (*sdk.Identity, error)
 	LookupFresh(ctx context.Context, id syntax.AtIdentifier, maxAge time.Duration) (*sdk.Identity, error)
+	// Remembers reports that LookupDID would ask nobody.
+	Remembers(did syntax.DID) bool
 }
 
 // Config is what a Verifier works with.
@@ -78,10 +80,12 @@ type Caller struct {
 
 // Verify says who asks for method by this token. write says that the method
 // changes something: such a token is then used up for all processes, and for this
-// one otherwise. Errors are for people: Unauthenticated with the code
+// one otherwise. Whoever sends a token is unproven until its issuer has been
+// looked up: before others are asked for that, ask is called, whose errors are
+// passed on. Errors are for people: Unauthenticated with the code
 // AuthRequired, which say what is wrong with the token; Unavailable when the
 // account's identity cannot be looked up now.
-func (v *Verifier) Verify(ctx context.Context, token string, method syntax.NSID, write bool) (Caller, error) {
+func (v *Verifier) Verify(ctx context.Context, token string, method syntax.NSID, write bool, ask func() error) (Caller, error) {
 	t, err := parse(token)
 	if err != nil {
 		return Caller{}, refuse(err, "cannot be read")
@@ -89,7 +93,7 @@ func (v *Verifier) Verify(ctx context.Context, token string, method syntax.NSID,
 	if err := v.judge(t, method); err != nil {
 		return Caller{}, err
 	}
-	ident, err := v.signer(ctx, t)
+	ident, err := v.signer(ctx, t, ask)
 	if err != nil {
 		return Caller{}, err
 	}
@@ -125,12 +129,20 @@ func (v *Verifier) judge(t *parsed, method syntax.NSID) error {
 
 // signer looks the issuer up, whose key must have signed the token. Keys change:
 // when the signature does not fit, the identity is looked up anew, once.
-func (v *Verifier) signer(ctx context.Context, t *parsed) (*sdk.Identity, error) {
+func (v *Verifier) signer(ctx context.Context, t *parsed, ask func() error) (*sdk.Identity, error) {
+	if !v.cfg.Directory.Remembers(t.issuer) {
+		if err := ask(); err != nil {
+			return nil, err
+		}
+	}
 	ident, err := v.cfg.Directory.LookupDID(ctx, t.issuer)
 	if err == nil && t.signedBy(ident) == nil {
 		return ident, nil
 	}
 	if err == nil {
+		if err := ask(); err != nil {
+			return nil, err
+		}
 		ident, err = v.cfg.Directory.LookupFresh(ctx, t.issuer.AtIdentifier(), freshFor)
 	}
 	switch {

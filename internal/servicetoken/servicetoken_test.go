@@ -52,6 +52,15 @@ func (r *registry) LookupDID(_ context.Context, did syntax.DID) (*sdk.Identity, 
 	return r.identity(r.cached, did)
 }
 
+func (r *registry) Remembers(syntax.DID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cached != nil
+}
+
+// free lets everything be looked up.
+func free() error { return nil }
+
 func (r *registry) LookupFresh(_ context.Context, id syntax.AtIdentifier, maxAge time.Duration) (*sdk.Identity, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -225,7 +234,7 @@ func TestAttacks(t *testing.T) {
 		{"huge", k256.token(set("x", strings.Repeat("x", 5000))), ""},
 	}
 	for _, tt := range tests {
-		who, err := v.Verify(t.Context(), tt.token, method, false)
+		who, err := v.Verify(t.Context(), tt.token, method, false, free)
 		if who.DID != tt.who || (err == nil) != (tt.who != "") {
 			t.Errorf("%s: %+v, %v; want %q", tt.name, who, err, tt.who)
 		}
@@ -249,7 +258,7 @@ func TestNobodyIsAskedInVain(t *testing.T) {
 	r := &registry{keys: map[syntax.DID]atcrypto.PublicKey{alice: key.public(t)}}
 	v := newVerifier(t, storetest.New(t, store.SQLite), r, func() time.Time { return start })
 	for _, name := range []string{"aud", "lxm", "exp", "jti"} {
-		if _, err := v.Verify(t.Context(), key.token(func(_, c map[string]any) { delete(c, name) }), method, false); err == nil {
+		if _, err := v.Verify(t.Context(), key.token(func(_, c map[string]any) { delete(c, name) }), method, false, free); err == nil {
 			t.Errorf("without %s: accepted", name)
 		}
 	}
@@ -269,13 +278,13 @@ func TestReplay(t *testing.T) {
 		one, other := newVerifier(t, db, r, c.now), newVerifier(t, db, r, c.now)
 		for _, write := range []bool{false, true} {
 			token := key.token(nil)
-			if _, err := one.Verify(t.Context(), token, method, write); err != nil {
+			if _, err := one.Verify(t.Context(), token, method, write, free); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := one.Verify(t.Context(), token, method, write); err == nil {
+			if _, err := one.Verify(t.Context(), token, method, write, free); err == nil {
 				t.Errorf("again, write %v: accepted", write)
 			}
-			if _, err := other.Verify(t.Context(), token, method, write); write == (err == nil) {
+			if _, err := other.Verify(t.Context(), token, method, write, free); write == (err == nil) {
 				t.Errorf("again elsewhere, write %v: %v", write, err)
 			}
 		}
@@ -284,7 +293,7 @@ func TestReplay(t *testing.T) {
 			return key.token(func(_, c map[string]any) { c["iss"], c["jti"] = iss, "same" })
 		}
 		for _, iss := range []syntax.DID{alice, bob} {
-			if _, err := one.Verify(t.Context(), same(iss), method, true); err != nil {
+			if _, err := one.Verify(t.Context(), same(iss), method, true, free); err != nil {
 				t.Errorf("%s: %v", iss, err)
 			}
 		}
@@ -292,7 +301,7 @@ func TestReplay(t *testing.T) {
 		later := key.token(func(_, claims map[string]any) {
 			claims["exp"], claims["iat"] = c.now().Add(time.Minute).Unix(), c.now().Unix()
 		})
-		if _, err := one.Verify(t.Context(), later, method, true); err != nil {
+		if _, err := one.Verify(t.Context(), later, method, true, free); err != nil {
 			t.Error(err)
 		}
 		var rows int
@@ -315,7 +324,7 @@ func TestReplayAtOnce(t *testing.T) {
 		accepted := make(chan int, 100)
 		for i := range 20 {
 			wg.Go(func() {
-				if _, err := both[i%2].Verify(context.Background(), token, method, true); err == nil {
+				if _, err := both[i%2].Verify(context.Background(), token, method, true, free); err == nil {
 					accepted <- i
 				}
 			})
@@ -340,10 +349,10 @@ func TestFullWindow(t *testing.T) {
 		v.used.take(t.name(), start.Add(time.Minute).Unix())
 	}
 	token := key.token(nil)
-	if _, err := v.Verify(t.Context(), token, method, false); err != nil {
+	if _, err := v.Verify(t.Context(), token, method, false, free); err != nil {
 		t.Errorf("first: %v", err)
 	}
-	if _, err := v.Verify(t.Context(), token, method, false); err == nil || len(v.used.used) != v.used.size {
+	if _, err := v.Verify(t.Context(), token, method, false, free); err == nil || len(v.used.used) != v.used.size {
 		t.Errorf("again: accepted, with %d in memory", len(v.used.used))
 	}
 }
@@ -355,21 +364,51 @@ func TestKeyRotation(t *testing.T) {
 	before, after := newKey(t, "ES256K"), newKey(t, "ES256")
 	r := &registry{keys: map[syntax.DID]atcrypto.PublicKey{alice: before.public(t)}}
 	v := newVerifier(t, storetest.New(t, store.SQLite), r, func() time.Time { return start })
-	if _, err := v.Verify(t.Context(), before.token(nil), method, false); err != nil || r.fresh != 0 {
+	if _, err := v.Verify(t.Context(), before.token(nil), method, false, free); err != nil || r.fresh != 0 {
 		t.Errorf("before: %v, %d fresh look-ups", err, r.fresh)
 	}
 	r.mu.Lock()
 	r.keys[alice] = after.public(t)
 	r.mu.Unlock()
-	if _, err := v.Verify(t.Context(), after.token(nil), method, false); err != nil || r.fresh != 1 {
+	if _, err := v.Verify(t.Context(), after.token(nil), method, false, free); err != nil || r.fresh != 1 {
 		t.Errorf("the new key: %v, %d fresh look-ups", err, r.fresh)
 	}
 	r.mu.Lock()
 	r.cached = nil
 	r.mu.Unlock()
-	if _, err := v.Verify(t.Context(), before.token(nil), method, false); err == nil {
+	if _, err := v.Verify(t.Context(), before.token(nil), method, false, free); err == nil {
 		t.Error("the old key is still accepted")
 	}
+}
+
+// TestLookUpsAreAskedFor holds that somebody who signs nothing that is good cannot
+// have us ask others as often as they like.
+func TestLookUpsAreAskedFor(t *testing.T) {
+	t.Parallel()
+	good, wrong := newKey(t, "ES256K"), newKey(t, "ES256K")
+	r := &registry{keys: map[syntax.DID]atcrypto.PublicKey{alice: good.public(t)}}
+	v := newVerifier(t, storetest.New(t, store.SQLite), r, func() time.Time { return start })
+	enough := fault.New(fault.Limited, "Enough.")
+	left := 0
+	ask := func() error {
+		if left--; left < 0 {
+			return enough
+		}
+		return nil
+	}
+	try := func(what string, key signer, looks int, want error) {
+		t.Helper()
+		before := r.lookups + r.fresh
+		_, err := v.Verify(t.Context(), key.token(nil), method, false, ask)
+		if !errors.Is(err, want) || r.lookups+r.fresh != before+looks {
+			t.Errorf("%s: %v and %d look-ups, want %v and %d", what, err, r.lookups+r.fresh-before, want, looks)
+		}
+	}
+	try("nobody may be asked", good, 0, enough)
+	left = 1
+	try("a wrong key, one look-up", wrong, 1, enough)
+	try("a wrong key, remembered, none", wrong, 1, enough) // of what is remembered
+	try("a good key, remembered", good, 1, nil)
 }
 
 // TestDirectoryDown holds that trouble of ours is not the caller's mistake.
@@ -378,7 +417,7 @@ func TestDirectoryDown(t *testing.T) {
 	key := newKey(t, "ES256")
 	r := &registry{fail: &identity.Error{Subject: alice.String(), Reason: identity.ErrUnavailable}}
 	v := newVerifier(t, storetest.New(t, store.SQLite), r, func() time.Time { return start })
-	if _, err := v.Verify(t.Context(), key.token(nil), method, false); fault.KindOf(err) != fault.Unavailable {
+	if _, err := v.Verify(t.Context(), key.token(nil), method, false, free); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("got %v, want unavailable", err)
 	}
 }

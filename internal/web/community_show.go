@@ -69,7 +69,7 @@ func (is communityText) party(a index.Account) party {
 
 // findCommunity finds the community that the path of r names.
 func (s *Server) findCommunity(r *http.Request) (index.Community, error) {
-	did, err := s.cfg.Names.Locate(r.Context(), r.PathValue("community"))
+	did, err := s.cfg.Names.Locate(r.Context(), r.PathValue("community"), s.cfg.LookUps.Of(r, false))
 	if err != nil {
 		return index.Community{}, err
 	}

@@ -222,7 +222,12 @@ func newSession(t *testing.T, who person) *client.SessionData {
 // get asks for a page.
 func (b *browser) get(path string) *answer {
 	b.t.Helper()
-	return b.send(httptest.NewRequestWithContext(b.t.Context(), http.MethodGet, path, nil))
+	return b.send(b.asking(path))
+}
+
+// asking asks for a page.
+func (b *browser) asking(path string) *http.Request {
+	return httptest.NewRequestWithContext(b.t.Context(), http.MethodGet, path, http.NoBody)
 }
 
 // post sends a form from a page of the site.

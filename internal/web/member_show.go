@@ -90,7 +90,7 @@ func (s *Server) member(w http.ResponseWriter, r *http.Request, showing string, 
 	if err != nil {
 		return err
 	}
-	p, err := s.findMember(r.Context(), r.PathValue("member"))
+	p, err := s.findMember(r.Context(), r.PathValue("member"), s.cfg.LookUps.Of(r, v.viewer() != nil))
 	if err != nil {
 		return err
 	}
@@ -117,14 +117,17 @@ func (s *Server) member(w http.ResponseWriter, r *http.Request, showing string, 
 
 // findMember finds the person that text names. Only for somebody of whom nothing
 // is here the network is asked, so that a page never waits for other servers.
-func (s *Server) findMember(ctx context.Context, text string) (index.Profile, error) {
-	did, err := s.cfg.Names.LocatePerson(ctx, text)
+func (s *Server) findMember(ctx context.Context, text string, ask func() error) (index.Profile, error) {
+	did, err := s.cfg.Names.LocatePerson(ctx, text, ask)
 	if err != nil {
 		return index.Profile{}, err
 	}
 	p, ok, err := s.cfg.Index.Profile(ctx, did)
 	if ok || err != nil {
 		return p, err
+	}
+	if err := ask(); err != nil {
+		return index.Profile{}, err
 	}
 	who, err := s.cfg.Names.Person(ctx, text)
 	return index.Profile{Account: index.Account{DID: who.DID, Handle: who.Handle}}, err

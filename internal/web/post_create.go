@@ -10,12 +10,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/rivo/uniseg"
 
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/post"
+	"github.com/atoll-social/atoll/internal/session"
 )
 
 // Posts writes posts. It is post.Service; tests of pages stand in for the
@@ -160,10 +162,13 @@ func invalid(cause error, sentence string) error {
 type look struct {
 	Title string
 	Text  []block
+	// Later are the handles of whom nothing is known yet.
+	Later []syntax.Handle
 }
 
 // postPreview answers POST /posts/preview: the form with how the post will look.
-// Nothing is written. The script takes the look out of the page.
+// Nothing is written, and nobody else is asked: it is sent while somebody types.
+// The script takes the look out of the page.
 func (s *Server) postPreview(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.visitor(w, r)
 	if err != nil {
@@ -173,12 +178,15 @@ func (s *Server) postPreview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	text, facets, err := s.written(r.Context(), form.Get("content"))
+	if v.viewer() == nil {
+		return s.postAgain(session.ErrSignedOut, form)
+	}
+	text, facets, later, err := s.foreseen(r.Context(), form.Get("content"))
 	if err != nil {
 		return s.postAgain(err, form)
 	}
 	data := typedPost(v.viewer(), form)
-	data.Look = &look{Title: form.Get("title"), Text: richText(text, parseFacets(facets, text))}
+	data.Look = &look{form.Get("title"), richText(text, parseFacets(facets, text)), later}
 	return s.showPostForm(w, r, v, http.StatusOK, data)
 }
 

@@ -56,6 +56,9 @@ type Config struct {
 	// Writes limits how much each account writes, by its DID; nil means no
 	// limit. Share it with the other surfaces.
 	Writes *httpserver.Limiter
+	// LookUps bounds what others are asked because of requests; nil means no limit.
+	// Share it with the other surfaces.
+	LookUps *httpserver.LookUps
 	// Intake bounds the files that come in at once; nil means no limit. Share it
 	// with the other surfaces.
 	Intake *httpserver.Intake

@@ -48,7 +48,7 @@ func (s *Server) getProfile(w http.ResponseWriter, r *http.Request, who caller) 
 	if err != nil {
 		return err
 	}
-	did, err := s.cfg.Names.LocatePerson(r.Context(), params.Get("actor"))
+	did, err := s.cfg.Names.LocatePerson(r.Context(), params.Get("actor"), s.lookUps(r, who))
 	if err != nil {
 		return err
 	}
@@ -102,11 +102,11 @@ func (s *Server) author(r *http.Request, who caller, endpoint string) (feed.Auth
 		return q, err
 	}
 	if text := params.Get("community"); text != "" {
-		if q.Community, err = s.cfg.Names.Locate(r.Context(), text); err != nil {
+		if q.Community, err = s.cfg.Names.Locate(r.Context(), text, s.lookUps(r, who)); err != nil {
 			return q, err
 		}
 	}
-	if q.Author, err = s.cfg.Names.LocatePerson(r.Context(), params.Get("actor")); err != nil {
+	if q.Author, err = s.cfg.Names.LocatePerson(r.Context(), params.Get("actor"), s.lookUps(r, who)); err != nil {
 		return q, err
 	}
 	_, ok, err := s.cfg.Index.Profile(r.Context(), q.Author)

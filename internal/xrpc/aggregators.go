@@ -146,7 +146,7 @@ func (s *Server) aggregatorAuthorizations(w http.ResponseWriter, r *http.Request
 
 // aggregatorsOfCommunity answers social.coves.aggregator.listForCommunity: which
 // services a community lets post. Older clients name it communityDid.
-func (s *Server) aggregatorsOfCommunity(w http.ResponseWriter, r *http.Request, _ caller) error {
+func (s *Server) aggregatorsOfCommunity(w http.ResponseWriter, r *http.Request, who caller) error {
 	params, err := parameters(r)
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (s *Server) aggregatorsOfCommunity(w http.ResponseWriter, r *http.Request, 
 	if name == "" {
 		name = params.Get("communityDid")
 	}
-	did, err := s.cfg.Names.Locate(r.Context(), name)
+	did, err := s.cfg.Names.Locate(r.Context(), name, s.lookUps(r, who))
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,8 @@ type caller struct {
 
 // Services judges tokens that members' servers sign; servicetoken.Verifier does.
 type Services interface {
-	Verify(ctx context.Context, token string, method syntax.NSID, write bool) (servicetoken.Caller, error)
+	// Verify calls ask before it asks others who an account is.
+	Verify(ctx context.Context, token string, method syntax.NSID, write bool, ask func() error) (servicetoken.Caller, error)
 }
 
 // authenticate finds out who asks (A9). Only what can be verified says so, and
@@ -46,7 +47,7 @@ type Services interface {
 // header is judged by that alone; its cookies are not read.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, m method) (caller, error) {
 	if values := r.Header.Values("Authorization"); len(values) > 0 {
-		return s.bearer(r.Context(), values, m)
+		return s.bearer(r, values, m)
 	}
 	token := s.cfg.Cookies.Device(r)
 	if token.IsZero() || m.takes()&byCookie == 0 {
@@ -77,7 +78,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, m method) 
 
 // bearer finds out who asks by a token: an app of a member (N5, N6), a member's
 // server, or an aggregator. The form of the token says who is to judge it.
-func (s *Server) bearer(ctx context.Context, values []string, m method) (caller, error) {
+func (s *Server) bearer(r *http.Request, values []string, m method) (caller, error) {
 	scheme, token, _ := strings.Cut(values[0], " ")
 	token = strings.TrimSpace(token)
 	if len(values) != 1 || !strings.EqualFold(scheme, "Bearer") {
@@ -85,13 +86,13 @@ func (s *Server) bearer(ctx context.Context, values []string, m method) (caller,
 	}
 	switch {
 	case aggregator.IsKey(token):
-		return s.key(ctx, token, m)
+		return s.key(r.Context(), token, m)
 	case servicetoken.Looks(token):
-		return s.service(ctx, token, m)
+		return s.service(r, token, m)
 	case s.cfg.Apps == nil || m.takes()&byApp == 0:
 		return caller{}, refuseToken(values, m)
 	}
-	app, err := s.cfg.Apps.Authenticate(ctx, token)
+	app, err := s.cfg.Apps.Authenticate(r.Context(), token)
 	if errors.Is(err, session.ErrNotToken) {
 		return caller{}, refuseToken(values, m)
 	}
@@ -99,15 +100,20 @@ func (s *Server) bearer(ctx context.Context, values []string, m method) (caller,
 }
 
 // service finds out for whom a server calls.
-func (s *Server) service(ctx context.Context, token string, m method) (caller, error) {
+func (s *Server) service(r *http.Request, token string, m method) (caller, error) {
 	if s.cfg.Services == nil || m.takes()&byService == 0 {
 		return caller{}, fault.New(fault.Unauthenticated, "This method takes no tokens of services.").WithCode("AuthRequired")
 	}
-	who, err := s.cfg.Services.Verify(ctx, token, m.nsid, m.verb == http.MethodPost)
+	who, err := s.cfg.Services.Verify(r.Context(), token, m.nsid, m.verb == http.MethodPost, s.lookUps(r, caller{}))
 	if err != nil {
 		return caller{}, err
 	}
 	return caller{session.Account{DID: who.DID, Handle: who.Handle, Live: true}, byService}, nil
+}
+
+// lookUps is to be called before others are asked because of r.
+func (s *Server) lookUps(r *http.Request, who caller) func() error {
+	return s.cfg.LookUps.Of(r, who.account.DID != "")
 }
 
 // visitor is somebody unknown, where that is enough.

@@ -18,7 +18,7 @@ type fakeServices struct {
 	fail  error
 }
 
-func (f *fakeServices) Verify(_ context.Context, token string, method syntax.NSID, write bool) (servicetoken.Caller, error) {
+func (f *fakeServices) Verify(_ context.Context, token string, method syntax.NSID, write bool, _ func() error) (servicetoken.Caller, error) {
 	f.asked = append(f.asked, method.String())
 	if write {
 		f.asked[len(f.asked)-1] += " write"

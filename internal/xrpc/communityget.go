@@ -63,7 +63,7 @@ func (s *Server) communityGet(w http.ResponseWriter, r *http.Request, who caller
 	if err != nil {
 		return err
 	}
-	did, err := s.cfg.Names.Locate(r.Context(), params.Get("community"))
+	did, err := s.cfg.Names.Locate(r.Context(), params.Get("community"), s.lookUps(r, who))
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (s *Server) getCommunityFeed(w http.ResponseWriter, r *http.Request, who ca
 	if err != nil {
 		return err
 	}
-	did, err := s.cfg.Names.Locate(r.Context(), params.Get("community"))
+	did, err := s.cfg.Names.Locate(r.Context(), params.Get("community"), s.lookUps(r, who))
 	if err != nil {
 		return err
 	}

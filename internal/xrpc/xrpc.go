@@ -57,6 +57,8 @@ type Config struct {
 	Communities *community.Service
 	// Writes limits how much one account may write; nil means no limit.
 	Writes *httpserver.Limiter
+	// LookUps bounds what others are asked because of requests; nil means no limit.
+	LookUps *httpserver.LookUps
 	// Intake bounds the files that come in at once; nil means no limit.
 	Intake *httpserver.Intake
 }
@@ -66,10 +68,11 @@ type Config struct {
 type Names interface {
 	// Find finds a community: a DID, a handle with or without ! or @, !name@host.
 	Find(ctx context.Context, text string) (index.Identity, error)
-	// Locate is Find for reading: it asks the index first.
-	Locate(ctx context.Context, text string) (syntax.DID, error)
+	// Locate is Find for reading: it asks the index first, and calls ask before it
+	// asks others.
+	Locate(ctx context.Context, text string, ask func() error) (syntax.DID, error)
 	// LocatePerson is Locate for a person: a DID, a handle with or without @.
-	LocatePerson(ctx context.Context, text string) (syntax.DID, error)
+	LocatePerson(ctx context.Context, text string, ask func() error) (syntax.DID, error)
 }
 
 // Renewing opens sessions with members' servers; client.Client does.
