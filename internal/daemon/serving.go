@@ -132,6 +132,7 @@ func (d *Daemon) handler(i *instance, s *surfaces) (http.Handler, error) {
 		httpserver.RealAddr(d.settings.TrustedProxies),
 		httpserver.AccessLog(d.cfg.Logger),
 		httpserver.Metrics(d.registry),
+		httpserver.Compress,
 		httpserver.Recover(s.render),
 		httpserver.SecurityHeaders(d.settings.PublicURL != ""),
 		httpserver.Timeouts(readTimeout, writeTimeout),

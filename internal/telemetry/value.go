@@ -26,10 +26,13 @@ var secretWords = []string{
 // secret and not the secret itself: token_endpoint, dpop_bound, cookie_count.
 var plainEndings = []string{"endpoint", "type", "count", "kind", "bound", "uri", "keyid", "server", "expires", "expiresat", "expiresin"}
 
+// joints are what words of a key are joined by.
+var joints = strings.NewReplacer("_", "", "-", "", ".", "", " ", "")
+
 // isSecretKey reports whether values under key are never logged. Case,
 // hyphens, underscores and dots don't matter.
 func isSecretKey(key string) bool {
-	key = strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(strings.ToLower(key))
+	key = joints.Replace(strings.ToLower(key))
 	for _, ending := range plainEndings {
 		if strings.HasSuffix(key, ending) {
 			return false

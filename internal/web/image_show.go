@@ -8,6 +8,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/media"
 )
 
@@ -37,7 +38,7 @@ func (s *Server) imageShow(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Cache-Control", "public, max-age=86400")
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
-	if r.Header.Get("If-None-Match") == h.Get("ETag") {
+	if httpserver.Unchanged(r, h.Get("ETag")) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}

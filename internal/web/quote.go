@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 
@@ -16,6 +17,9 @@ type quotes map[syntax.ATURI]index.Found
 func (s *Server) quotesIn(ctx context.Context, viewer syntax.DID, records []json.RawMessage) (quotes, error) {
 	var uris []syntax.ATURI
 	for _, raw := range records {
+		if !bytes.Contains(raw, []byte(`"social.coves.embed.post"`)) {
+			continue // most quote nothing, and need not be read for that
+		}
 		var record postText
 		if json.Unmarshal(raw, &record) != nil {
 			continue // showing it tells

@@ -1,6 +1,7 @@
 package xrpc
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 
@@ -49,6 +50,9 @@ func readEmbed(record json.RawMessage) embed {
 		Embed json.RawMessage `json:"embed"`
 	}
 	var e embed
+	if !bytes.Contains(record, []byte(`"embed"`)) {
+		return e // most have none, and need not be read for that
+	}
 	if json.Unmarshal(record, &r) != nil || r.Embed == nil || json.Unmarshal(r.Embed, &e) != nil {
 		return embed{}
 	}

@@ -47,7 +47,7 @@ func (s *Server) writeShared(w http.ResponseWriter, r *http.Request, who caller,
 	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", sharedFor))
 	h.Set("ETag", tag)
 	h.Add("Vary", "Authorization, Cookie")
-	if r.Header.Get("If-None-Match") == tag {
+	if httpserver.Unchanged(r, tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}

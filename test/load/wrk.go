@@ -34,7 +34,7 @@ func (t target) who() string {
 	return "member"
 }
 
-// header are the request headers of a target, as a browser or a client sends them.
+// header are the request headers of a target, as a browser or a client sends them besides what compresses.
 func (t target) header() http.Header {
 	h := http.Header{}
 	if t.cookie != "" {
@@ -87,7 +87,7 @@ func (t target) check(ctx context.Context, origin string) error {
 // wrk puts load on a target for a while.
 func (t target) wrk(ctx context.Context, origin, script string, connections int, lasting time.Duration) (f figures, err error) {
 	args := []string{"--threads", "1", "--connections", strconv.Itoa(connections), "--timeout", "30s",
-		"--duration", strconv.Itoa(int(lasting.Seconds())) + "s", "--script", script}
+		"--duration", strconv.Itoa(int(lasting.Seconds())) + "s", "--script", script, "--header", "Accept-Encoding: gzip"}
 	for name, values := range t.header() {
 		args = append(args, "--header", name+": "+values[0])
 	}
