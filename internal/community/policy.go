@@ -137,8 +137,8 @@ func (s *Service) approved(ctx context.Context, community, person syntax.DID) (b
 	return n > 0, err
 }
 
-// person names somebody in a community.
-type person struct {
+// reviewing is whose waiting posts are looked at again, and where.
+type reviewing struct {
 	Community syntax.DID `json:"community"`
 	Person    syntax.DID `json:"person"`
 }
@@ -148,17 +148,17 @@ type person struct {
 // found: whoever looks within tx can miss it.
 func (s *Service) lookSoon(ctx context.Context, tx *store.Tx, community, who syntax.DID) error {
 	_, err := s.cfg.Jobs.Enqueue(ctx, tx, job.Insert{
-		Kind: personJob, Args: person{community, who}, Unique: community.String() + " " + who.String(), Priority: job.High,
+		Kind: personJob, Args: reviewing{community, who}, Unique: community.String() + " " + who.String(), Priority: job.High,
 	})
 	return err
 }
 
 func (s *Service) personJob(ctx context.Context, j job.Job) error {
-	var p person
-	if err := j.Decode(&p); err != nil {
+	var args reviewing
+	if err := j.Decode(&args); err != nil {
 		return err
 	}
-	return s.cfg.DB.Tx(ctx, func(tx *store.Tx) error { return s.lookAgain(ctx, tx, p.Community, p.Person) })
+	return s.cfg.DB.Tx(ctx, func(tx *store.Tx) error { return s.lookAgain(ctx, tx, args.Community, args.Person) })
 }
 
 // lookAgain has the waiting posts of a person in a community decided anew.
