@@ -1,4 +1,4 @@
-package post
+package markup
 
 import "testing"
 
@@ -18,6 +18,7 @@ func TestLinksGoToTheWebOnly(t *testing.T) {
 		{"/account", ""},
 		{"https:example.com", ""},
 		{"https:///x", ""},
+		{"https://:8080/x", ""},
 		{"https://bank.example@evil.example/", ""},
 		{"https://user:pass@evil.example/", ""},
 		{"at://did:plc:x/y", ""},

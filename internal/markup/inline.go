@@ -141,7 +141,7 @@ func (p *parser) link(s string, i, depth int) int {
 	if end < 0 {
 		return 0
 	}
-	uri, ok := webAddress(rest[:end])
+	uri, ok := WebAddress(rest[:end])
 	if !ok {
 		return 0
 	}
@@ -176,7 +176,7 @@ func (p *parser) address(s string, i int) int {
 		end = len(near)
 	}
 	typed := strings.TrimRight(s[i:i+end], ".,;:!?)]'~")
-	uri, ok := webAddress(typed)
+	uri, ok := WebAddress(typed)
 	if !ok {
 		return 0
 	}
@@ -186,9 +186,9 @@ func (p *parser) address(s string, i int) int {
 	return len(typed)
 }
 
-// webAddress accepts absolute http and https addresses with a host and without
+// WebAddress accepts absolute http and https addresses with a host and without
 // a user name, which would dress one host up as another.
-func webAddress(raw string) (string, bool) {
+func WebAddress(raw string) (string, bool) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
 		return "", false

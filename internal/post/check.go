@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -79,16 +78,6 @@ func (d draft) checkCommon(in place) error {
 		return err
 	}
 	return checkEmbed(d.embed, in)
-}
-
-// WebAddress accepts absolute http and https addresses with a host and without
-// a user name, which would dress one host up as another.
-func WebAddress(raw string) (string, bool) {
-	u, err := url.Parse(raw)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
-		return "", false
-	}
-	return u.String(), true
 }
 
 func isAbsent(raw json.RawMessage) bool {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/index"
+	"github.com/atoll-social/atoll/internal/markup"
 )
 
 // Limits of the embeds' lexicons.
@@ -91,7 +92,7 @@ func checkEmbed(raw json.RawMessage, in place) error {
 		addresses = append(addresses, source.URI)
 	}
 	for _, address := range addresses {
-		if _, ok := WebAddress(address); !ok {
+		if _, ok := markup.WebAddress(address); !ok {
 			return invalid(nil, "An embedded link must be an address that begins with https:// or http://.")
 		}
 	}

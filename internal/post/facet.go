@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/atoll-social/atoll/internal/markup"
 )
 
 // facetPrefix begins the types of features.
@@ -69,7 +71,7 @@ type feature struct {
 func (s *span) add(f feature) error {
 	switch strings.TrimPrefix(f.Type, facetPrefix) {
 	case "link":
-		if _, ok := WebAddress(f.URI); !ok {
+		if _, ok := markup.WebAddress(f.URI); !ok {
 			return invalid(nil, "A link must be an address that begins with https:// or http://.")
 		}
 	case "mention":

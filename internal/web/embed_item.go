@@ -7,7 +7,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/atoll-social/atoll/internal/post"
+	"github.com/atoll-social/atoll/internal/markup"
 )
 
 // embedItem is what a post or comment carries besides its text; at most one of
@@ -114,7 +114,7 @@ func linkOf(raw json.RawMessage, did syntax.DID) *linkItem {
 	if json.Unmarshal(raw, &embed) != nil {
 		return nil
 	}
-	address, ok := post.WebAddress(embed.External.URI)
+	address, ok := markup.WebAddress(embed.External.URI)
 	if !ok {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 
+	"github.com/atoll-social/atoll/internal/markup"
 	"github.com/atoll-social/atoll/internal/post"
 )
 
@@ -120,7 +121,7 @@ func parseFeature(raw json.RawMessage) (feature, bool) {
 	f := feature{Kind: kind}
 	switch kind {
 	case "link":
-		f.URI, ok = post.WebAddress(wire.URI)
+		f.URI, ok = markup.WebAddress(wire.URI)
 	case "mention":
 		f.DID, ok = wire.DID, strings.HasPrefix(wire.DID, "did:")
 	case "spoiler":

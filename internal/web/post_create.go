@@ -16,6 +16,7 @@ import (
 	"github.com/atoll-social/atoll/internal/agent"
 	"github.com/atoll-social/atoll/internal/community"
 	"github.com/atoll-social/atoll/internal/fault"
+	"github.com/atoll-social/atoll/internal/markup"
 	"github.com/atoll-social/atoll/internal/post"
 	"github.com/atoll-social/atoll/internal/session"
 )
@@ -130,7 +131,7 @@ func (s *Server) draft(ctx context.Context, actor agent.Actor, form upload) (pos
 var errLink = errors.New("link")
 
 func linkEmbed(link string) (json.RawMessage, error) {
-	address, ok := post.WebAddress(link)
+	address, ok := markup.WebAddress(link)
 	if !ok {
 		return nil, invalid(errLink, "This is no web address. It begins with https://.")
 	}
