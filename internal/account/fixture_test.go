@@ -36,6 +36,7 @@ type wire struct {
 	spoil func(method string, req *http.Request) (*http.Response, error)
 	// lose drops the answers of calls that the server has carried out.
 	lose  map[string]bool
+	once  bool // lose only one answer of each
 	calls map[string]int
 }
 
@@ -44,6 +45,9 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	w.mu.Lock()
 	w.calls[method]++
 	spoil, lose := w.spoil, w.lose[method]
+	if w.once {
+		delete(w.lose, method)
+	}
 	w.mu.Unlock()
 	if spoil != nil {
 		if res, err := spoil(method, req); res != nil || err != nil {
@@ -61,10 +65,17 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 func (w *wire) set(spoil func(method string, req *http.Request) (*http.Response, error), lose ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.spoil, w.lose = spoil, map[string]bool{}
+	w.spoil, w.lose, w.once = spoil, map[string]bool{}, false
 	for _, method := range lose {
 		w.lose[method] = true
 	}
+}
+
+// loseOne drops the next answer of a call, and lets all others through.
+func (w *wire) loseOne(method string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.spoil, w.lose, w.once = nil, map[string]bool{method: true}, true
 }
 
 func (w *wire) count(method string) int {

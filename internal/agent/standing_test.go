@@ -37,15 +37,7 @@ func TestStanding(t *testing.T) {
 	little.Scope = "atproto repo:social.coves.community.postv2"
 	moved.PDS = "https://old.example.com"
 	paused.State, ended.State, unusable.State = session.StatePaused, session.StateEnded, session.StateUnusable
-	tests := []struct {
-		name     string
-		sessions all
-		password string // given, refused
-		writes   Way
-		hosted   bool
-		want     Standing
-		open     []Way
-	}{
+	tests := []standingCase{
 		{"connected", all{ended, live}, "", ByOAuth, false,
 			Standing{State: Connected, Way: ByOAuth, SessionID: "s"}, []Way{ByOAuth}},
 		{"not everything allowed", all{little}, "", ByOAuth, false,
@@ -64,53 +56,71 @@ func TestStanding(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			b := newLockbox(t, storetest.New(t, store.SQLite))
-			a := b.agent(t, b.Passwords, tt.writes, nil)
-			a.cfg.Scope = asked
-			for i := range tt.sessions {
-				if tt.sessions[i].PDS == "" {
-					tt.sessions[i].PDS = b.URL
-				}
-			}
-			a.cfg.Sessions = tt.sessions
-			if tt.hosted {
-				a.cfg.Hosted = hosted{}
-			}
-			if tt.password != "" {
-				if err := b.Give(t.Context(), alice, keyring.NewSecret(appPassword)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if tt.password == "refused" {
-				b.vault.passwords[string(alice)] = "another"
-				b.vault.forget(true, true)
-				_, _ = b.renew(t.Context(), alice, keyring.NewSecret(b.tokenOf(t)))
-			}
-			got, err := a.Standing(t.Context(), alice)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var open []Way
-			for _, w := range got.Ways {
-				if w.Open {
-					open = append(open, w.Way)
-				}
-				if w.Why == "" {
-					t.Errorf("%s: no reason", w.Way)
-				}
-			}
-			if diff := cmp.Diff(tt.open, open); diff != "" {
-				t.Errorf("open ways (-want +got):\n%s", diff)
-			}
-			tt.want.DID, tt.want.PDS = alice, b.URL
-			if tt.want.SessionID != "" {
-				tt.want.ExpiresAt = ends
-			}
-			got.Ways, got.Scopes = nil, nil
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("standing (-want +got):\n%s", diff)
-			}
+			tt.check(t, asked, ends)
 		})
+	}
+}
+
+// standingCase is an account and how it stands.
+type standingCase struct {
+	name     string
+	sessions all
+	password string // given, refused
+	writes   Way
+	hosted   bool
+	want     Standing
+	open     []Way
+}
+
+// check asks how the account stands where the instance asks for the scopes asked
+// and sessions end at ends.
+func (c standingCase) check(t *testing.T, asked string, ends time.Time) {
+	t.Helper()
+	b := newLockbox(t, storetest.New(t, store.SQLite))
+	a := b.agent(t, b.Passwords, c.writes, nil)
+	a.cfg.Scope = asked
+	for i := range c.sessions {
+		if c.sessions[i].PDS == "" {
+			c.sessions[i].PDS = b.URL
+		}
+	}
+	a.cfg.Sessions = c.sessions
+	if c.hosted {
+		a.cfg.Hosted = hosted{}
+	}
+	if c.password != "" {
+		if err := b.Give(t.Context(), alice, keyring.NewSecret(appPassword)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.password == "refused" {
+		b.vault.passwords[string(alice)] = "another"
+		b.vault.forget(true, true)
+		_, _ = b.renew(t.Context(), alice, keyring.NewSecret(b.tokenOf(t)))
+	}
+	got, err := a.Standing(t.Context(), alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open []Way
+	for _, w := range got.Ways {
+		if w.Open {
+			open = append(open, w.Way)
+		}
+		if w.Why == "" {
+			t.Errorf("%s: no reason", w.Way)
+		}
+	}
+	if diff := cmp.Diff(c.open, open); diff != "" {
+		t.Errorf("open ways (-want +got):\n%s", diff)
+	}
+	c.want.DID, c.want.PDS = alice, b.URL
+	if c.want.SessionID != "" {
+		c.want.ExpiresAt = ends
+	}
+	got.Ways, got.Scopes = nil, nil
+	if diff := cmp.Diff(c.want, got); diff != "" {
+		t.Errorf("standing (-want +got):\n%s", diff)
 	}
 }
 

@@ -160,11 +160,7 @@ func TestDevelopmentHandles(t *testing.T) {
 // and names the setting.
 func TestMistakesNameTheirSetting(t *testing.T) {
 	t.Parallel()
-	cases := []struct {
-		name, file string
-		env        []string
-		want       string // "setting: …text…"
-	}{
+	mistaken(t, []mistake{
 		{"unknown key", "listn = 'x'", nil, "listn: there is no such setting; did you mean listen?"},
 		{"unknown key in a table", "[limits]\nfoo = 1", nil, "limits.foo: there is no such setting"},
 		{"unknown variable", "", []string{"ATOLL_LISTN=x"}, "ATOLL_LISTN: there is no such setting; did you mean listen?"},
@@ -191,6 +187,21 @@ func TestMistakesNameTheirSetting(t *testing.T) {
 		{"not postgres", "", []string{"ATOLL_DATABASE_URL=mysql://u:hunter2@localhost/atoll", "ATOLL_SECRET_KEY=x"}, "database_url: must look like postgres://"},
 		{"placeholder key", "", []string{"ATOLL_SECRET_KEY=changeme"}, "secret_key: is a placeholder"},
 		{"missing secret file", "", []string{"ATOLL_SECRET_KEY_FILE=/nowhere/at/all"}, "ATOLL_SECRET_KEY_FILE: cannot be read"},
+		{"bad proxy", "trusted_proxies = ['proxy.example']", nil, "neither an address nor a range"},
+		{"bad role", "roles = ['webb']", nil, "is no role"},
+		{"no role", "roles = []", nil, "roles: is empty"},
+		{"bad log level", "log_level = 'loud'", nil, "log_level: is \"loud\""},
+		{"metrics on the one port", "metrics_listen = '127.0.0.1:8080'", nil, "metrics_listen: is the same address as listen"},
+		{"an admin by handle", "admins = ['alice.example.com']", nil, "is not the DID of an account"},
+		{"zero byte", "data_dir = \"a\\u0000b\"", nil, "data_dir: holds a zero byte"},
+	})
+}
+
+// TestMistakesOfParts is that for what only some instances have: sources, limits,
+// ways to write, hosting.
+func TestMistakesOfParts(t *testing.T) {
+	t.Parallel()
+	mistaken(t, []mistake{
 		{"unknown source", "source = [{kind = 'carrier-pigeon', url = 'https://pds.atoll-tests.net'}]", nil, `has the kind "carrier-pigeon"`},
 		{"source over http", "source = [{kind = 'repos', url = 'http://pds.atoll-tests.net'}]", nil, "must be https"},
 		{"source without url", "source = [{kind = 'repos'}]", nil, "each source needs a kind and a url"},
@@ -208,11 +219,6 @@ func TestMistakesNameTheirSetting(t *testing.T) {
 		{"relay without a name", "", []string{"ATOLL_DELEGATION_RELAY_PASSWORD=hunter2"}, "delegation.relay_did: and delegation.relay_password belong together"},
 		{"relay by handle", "[delegation]\nrelay_did = 'relay.example.com'\nrelay_password = 'hunter2'", nil, "is no DID"},
 		{"relay with a placeholder", "[delegation]\nrelay_did = 'did:plc:abcdefghijklmnopqrstuvwx'\nrelay_password = 'changeme'", nil, "delegation.relay_password: is a placeholder"},
-		{"bad proxy", "trusted_proxies = ['proxy.example']", nil, "neither an address nor a range"},
-		{"bad role", "roles = ['webb']", nil, "is no role"},
-		{"no role", "roles = []", nil, "roles: is empty"},
-		{"bad log level", "log_level = 'loud'", nil, "log_level: is \"loud\""},
-		{"metrics on the one port", "metrics_listen = '127.0.0.1:8080'", nil, "metrics_listen: is the same address as listen"},
 		{"hosting without a PDS", "[hosting]\nhandle_domain = 'c.atoll-tests.net'", nil, "hosting.handle_domain: does nothing without hosting.pds_url"},
 		{"hosting over http", "[hosting]\npds_url = 'http://pds.atoll-tests.net'", nil, "hosting.pds_url: \"http://pds.atoll-tests.net\" must be https"},
 		{"hosting without a password", "[hosting]\npds_url = 'https://pds.atoll-tests.net'", nil, "hosting.pds_admin_password: is needed"},
@@ -227,9 +233,19 @@ func TestMistakesNameTheirSetting(t *testing.T) {
 		{"unknown way of invites", "[hosting]\ninvite = 'maybe'", nil, "hosting.invite: is \"maybe\""},
 		{"who creates", "[community]\ncreation = 'nobody'", nil, "community.creation: is \"nobody\""},
 		{"admins create, without any", "[community]\ncreation = 'admins'", nil, "community.creation: is admins, but there are none"},
-		{"an admin by handle", "admins = ['alice.example.com']", nil, "is not the DID of an account"},
-		{"zero byte", "data_dir = \"a\\u0000b\"", nil, "data_dir: holds a zero byte"},
-	}
+	})
+}
+
+// mistake is one in the settings, and what is said about it.
+type mistake struct {
+	name, file string
+	env        []string
+	want       string // "setting: …text…"
+}
+
+// mistaken holds that each mistake is found and named, without secrets.
+func mistaken(t *testing.T, cases []mistake) {
+	t.Helper()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -204,13 +204,9 @@ func TestBadWrites(t *testing.T) {
 	cookie := a.signIn("", alice)
 	foreign, ref := a.postOf(bob, 1)
 	own, ownRef := a.postOf(alice, 2)
-	answer, answerRef := a.said(bob, index.CommentCollection, 3, map[string]any{"content": "c",
-		"reply": map[string]any{"root": parsed(t, ref), "parent": parsed(t, ref)}})
+	answer, answerRef := a.answerTo(bob, ref, 3)
 	const long = "at://did:plc:aliceaaaaaaaaaaaaaaaaaaa/social.coves.community.postv2/3kzzzzzzzzzz2"
 	missing := `{"uri":"` + strings.Replace(long, "aliceaaa", "bobaaaaa", 1) + `","cid":"bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a"}`
-	reply := func(root, parent string) string {
-		return `{"reply":{"root":` + root + `,"parent":` + parent + `},"content":"c"}`
-	}
 	tests := []struct {
 		method, body string
 		status       int
@@ -236,10 +232,10 @@ func TestBadWrites(t *testing.T) {
 		{commentCreateMethod, `{"reply":"x","content":"c"}`, 400, "InvalidRequest"},
 		{commentCreateMethod, `{"reply":{"root":` + ref + `},"content":"c"}`, 400, "InvalidReply"},
 		{commentCreateMethod, `{"reply":{"root":` + ref + `,"parent":` + ref + `}}`, 400, "ContentEmpty"},
-		{commentCreateMethod, strings.Replace(reply(ref, ref), `"c"}`, `"`+strings.Repeat("x", 3001)+`"}`, 1), 400, "ContentTooLong"},
-		{commentCreateMethod, reply(missing, missing), 404, "RootNotFound"},
-		{commentCreateMethod, reply(ref, strings.Replace(missing, "postv2", "comment", 1)), 404, "ParentNotFound"},
-		{commentCreateMethod, reply(answerRef, answerRef), 400, "InvalidReply"},
+		{commentCreateMethod, strings.Replace(replyTo(ref, ref), `"c"}`, `"`+strings.Repeat("x", 3001)+`"}`, 1), 400, "ContentTooLong"},
+		{commentCreateMethod, replyTo(missing, missing), 404, "RootNotFound"},
+		{commentCreateMethod, replyTo(ref, strings.Replace(missing, "postv2", "comment", 1)), 404, "ParentNotFound"},
+		{commentCreateMethod, replyTo(answerRef, answerRef), 400, "InvalidReply"},
 		{commentUpdateMethod, `{"uri":"` + answer + `","content":"x"}`, 403, "NotAuthorized"},
 		{commentUpdateMethod, `{"uri":"` + own + `","content":"x"}`, 400, "InvalidRequest"},
 		{commentUpdateMethod, `{"uri":"` + strings.Replace(long, "postv2", "comment", 1) + `","content":"x"}`, 404, "CommentNotFound"},
@@ -260,6 +256,35 @@ func TestBadWrites(t *testing.T) {
 			t.Errorf("%s %.120s: %d %s (%s), want %d %s", tt.method, tt.body, got.status, got.Error, got.Words, tt.status, tt.code)
 		}
 	}
+	if len(a.desk.actors) != 0 {
+		t.Errorf("wrote %d times", len(a.desk.actors))
+	}
+	a.desk.fail = fault.New(fault.Forbidden, "Scope.").WithCode("MissingScope")
+	if got := a.post(voteCreateMethod, cookie, `{"subject":`+ownRef+`,"direction":"up"}`); got.status != 403 || got.Error != "MissingScope" {
+		t.Errorf("missing scope: %d %s", got.status, got.Error)
+	}
+}
+
+// replyTo is the input for a comment.
+func replyTo(root, parent string) string {
+	return `{"reply":{"root":` + root + `,"parent":` + parent + `},"content":"c"}`
+}
+
+// answerTo puts a comment of did about the post ref into the index.
+func (a *api) answerTo(did syntax.DID, ref string, n int) (uri, answerRef string) {
+	a.t.Helper()
+	return a.said(did, index.CommentCollection, n, map[string]any{"content": "c",
+		"reply": map[string]any{"root": parsed(a.t, ref), "parent": parsed(a.t, ref)}})
+}
+
+// TestWritesAboutTheDeactivated holds that nobody answers or votes on what an
+// account said that is not active.
+func TestWritesAboutTheDeactivated(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	cookie := a.signIn("", alice)
+	_, ref := a.postOf(bob, 1)
+	_, answerRef := a.answerTo(bob, ref, 3)
 	at := time.Now()
 	err := a.db.Tx(t.Context(), func(tx *store.Tx) error {
 		_, err := a.index.ApplyAccounts(t.Context(), tx, []index.AccountEvent{{DID: bob, Status: &index.Status{Reason: "deactivated", At: at}}})
@@ -269,7 +294,7 @@ func TestBadWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ method, body, code string }{
-		{commentCreateMethod, reply(ref, ref), "RootNotFound"},
+		{commentCreateMethod, replyTo(ref, ref), "RootNotFound"},
 		{voteCreateMethod, `{"subject":` + ref + `,"direction":"up"}`, "PostNotFound"},
 		{voteCreateMethod, `{"subject":` + answerRef + `,"direction":"up"}`, "CommentNotFound"},
 	} {
@@ -277,6 +302,17 @@ func TestBadWrites(t *testing.T) {
 			t.Errorf("%s about a deactivated account: %d %s, want %s", tt.method, got.status, got.Error, tt.code)
 		}
 	}
+	if len(a.desk.actors) != 0 {
+		t.Errorf("wrote %d times", len(a.desk.actors))
+	}
+}
+
+// TestBadBodies holds what every procedure makes of a body that is no JSON object
+// or too large, of visitors, and of a cookie that is another member's.
+func TestBadBodies(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	cookie := a.signIn("", alice)
 	for _, method := range []string{postUpdateMethod, postDeleteMethod, commentCreateMethod, commentUpdateMethod, commentDeleteMethod,
 		voteCreateMethod, voteDeleteMethod, profileMethod, uploadMethod} {
 		for _, body := range []string{"", "[]", "{", "\"\xff\"", "{}{}"} {
@@ -296,10 +332,6 @@ func TestBadWrites(t *testing.T) {
 	}
 	if len(a.desk.actors) != 0 {
 		t.Errorf("wrote %d times", len(a.desk.actors))
-	}
-	a.desk.fail = fault.New(fault.Forbidden, "Scope.").WithCode("MissingScope")
-	if got := a.post(voteCreateMethod, cookie, `{"subject":`+ownRef+`,"direction":"up"}`); got.status != 403 || got.Error != "MissingScope" {
-		t.Errorf("missing scope: %d %s", got.status, got.Error)
 	}
 }
 

@@ -41,82 +41,100 @@ func TestAppsInARealBrowser(t *testing.T) {
 	inst := start(t, shape{confidential: true})
 	c := inst.chromium()
 	account := inst.network.NewAccount(t, 0)
+	for _, tt := range []struct {
+		name  string
+		check func(*testing.T, *instance, *chromium, network.Account)
+	}{
+		{"the code", appByCode}, {"a forwarded link, declined", forwardedDeclined}, {"a forwarded link, guessed", forwardedGuessed},
+		{"on the same machine", appHere}, {"on another machine", appElsewhere},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tt.check(t, inst, c, account) })
+	}
+}
 
-	t.Run("the code", func(t *testing.T) {
-		p, w := inst.program(), c.window()
-		begun := p.begin(account, 0)
-		app := p.wait(t.Context(), begun)
-		w.arrive(begun, account)
-		w.picture("app_approve")
-		w.tryCode("BBBB-BBBB", "You can try four times more.")
-		w.await("the field, empty, with the focus", `document.activeElement.name === "code" && document.activeElement.value === ""`)
-		w.fill("code", strings.ToLower(strings.ReplaceAll(begun.GetUserCode(), "-", " ")))
-		w.press("Sign the app in")
-		w.await("the end", `document.body.innerText.includes("The app is signed in")`)
-		if s := app.session(t); s.GetDid() != account.DID {
-			t.Errorf("the app is signed in as %s", s.GetDid())
-		}
-		w.open("/account")
-		w.awaitPath("/sign-in") // the browser itself is not
-	})
+// appByCode is somebody with an app that shows a code.
+func appByCode(t *testing.T, inst *instance, c *chromium, account network.Account) {
+	t.Helper()
+	p, w := inst.program(), c.window()
+	begun := p.begin(account, 0)
+	app := p.wait(t.Context(), begun)
+	w.arrive(begun, account)
+	w.picture("app_approve")
+	w.tryCode("BBBB-BBBB", "You can try four times more.")
+	w.await("the field, empty, with the focus", `document.activeElement.name === "code" && document.activeElement.value === ""`)
+	w.fill("code", strings.ToLower(strings.ReplaceAll(begun.GetUserCode(), "-", " ")))
+	w.press("Sign the app in")
+	w.await("the end", `document.body.innerText.includes("The app is signed in")`)
+	if s := app.session(t); s.GetDid() != account.DID {
+		t.Errorf("the app is signed in as %s", s.GetDid())
+	}
+	w.open("/account")
+	w.awaitPath("/sign-in") // the browser itself is not
+}
 
-	// The attacker begins in their own app and sends the link to the victim, who
-	// goes all the way and has no code.
-	t.Run("a forwarded link, declined", func(t *testing.T) {
-		p, w := inst.program(), c.window()
-		begun := p.begin(account, 0)
-		app := p.wait(t.Context(), begun)
-		w.arrive(begun, account)
-		w.press("I did not start this")
-		w.await("the end", `document.body.innerText.includes("Nothing has changed.")`)
-		if r := <-app.result; connect.CodeOf(r.err) != connect.CodePermissionDenied {
-			t.Errorf("the attacker's app got %v, %v; want permission_denied", r.session, r.err)
-		}
-	})
-	t.Run("a forwarded link, guessed", func(t *testing.T) {
-		p, w := inst.program(), c.window()
-		begun := p.begin(account, 0)
-		app := p.wait(t.Context(), begun)
-		w.arrive(begun, account)
-		for n, says := range []string{"four times more", "three times more", "two times more", "once more", "A wrong code was typed five times"} {
-			w.tryCode(fmt.Sprintf("BBBB-BBB%c", 'C'+n), says)
-		}
-		if r := <-app.result; connect.CodeOf(r.err) != connect.CodePermissionDenied {
-			t.Errorf("the attacker's app got %v, %v; want permission_denied", r.session, r.err)
-		}
-	})
+// forwardedDeclined: the attacker begins in their own app and sends the link to
+// the victim, who goes all the way and has no code.
+func forwardedDeclined(t *testing.T, inst *instance, c *chromium, account network.Account) {
+	t.Helper()
+	p, w := inst.program(), c.window()
+	begun := p.begin(account, 0)
+	app := p.wait(t.Context(), begun)
+	w.arrive(begun, account)
+	w.press("I did not start this")
+	w.await("the end", `document.body.innerText.includes("Nothing has changed.")`)
+	if r := <-app.result; connect.CodeOf(r.err) != connect.CodePermissionDenied {
+		t.Errorf("the attacker's app got %v, %v; want permission_denied", r.session, r.err)
+	}
+}
 
-	t.Run("on the same machine", func(t *testing.T) {
-		p, w := inst.program(), c.window()
-		begun, confirmed := p.listen(account)
-		app := p.wait(t.Context(), begun)
-		w.arrive(begun, account)
-		w.press("Sign it in on this computer")
-		w.await("the end", `document.body.innerText.includes("The app is signed in")`)
-		if err := <-confirmed; err != nil {
-			t.Errorf("ConfirmLogin: %v", err)
-		}
-		if s := app.session(t); s.GetDid() != account.DID {
-			t.Errorf("the app is signed in as %s", s.GetDid())
-		}
-	})
+// forwardedGuessed is the same victim, who tries.
+func forwardedGuessed(t *testing.T, inst *instance, c *chromium, account network.Account) {
+	t.Helper()
+	p, w := inst.program(), c.window()
+	begun := p.begin(account, 0)
+	app := p.wait(t.Context(), begun)
+	w.arrive(begun, account)
+	for n, says := range []string{"four times more", "three times more", "two times more", "once more", "A wrong code was typed five times"} {
+		w.tryCode(fmt.Sprintf("BBBB-BBB%c", 'C'+n), says)
+	}
+	if r := <-app.result; connect.CodeOf(r.err) != connect.CodePermissionDenied {
+		t.Errorf("the attacker's app got %v, %v; want permission_denied", r.session, r.err)
+	}
+}
 
-	// A forwarded link of an app that listens elsewhere finds nobody.
-	t.Run("on another machine", func(t *testing.T) {
-		p, w := inst.program(), c.window()
-		free, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := free.Addr().(*net.TCPAddr).Port
-		free.Close()
-		begun := p.begin(account, uint32(port))
-		w.arrive(begun, account)
-		w.press("Sign it in on this computer")
-		w.await("chromium's own page", `!location.origin.startsWith("https://app-")`)
-		w.do("go back", chromedp.Navigate(begun.GetBrowserUrl()+"/approve"))
-		w.want("Sign an app in?") // it still waits for the code
-	})
+// appHere is an app on the machine of the browser, which needs no code.
+func appHere(t *testing.T, inst *instance, c *chromium, account network.Account) {
+	t.Helper()
+	p, w := inst.program(), c.window()
+	begun, confirmed := p.listen(account)
+	app := p.wait(t.Context(), begun)
+	w.arrive(begun, account)
+	w.press("Sign it in on this computer")
+	w.await("the end", `document.body.innerText.includes("The app is signed in")`)
+	if err := <-confirmed; err != nil {
+		t.Errorf("ConfirmLogin: %v", err)
+	}
+	if s := app.session(t); s.GetDid() != account.DID {
+		t.Errorf("the app is signed in as %s", s.GetDid())
+	}
+}
+
+// appElsewhere: a forwarded link of an app that listens elsewhere finds nobody.
+func appElsewhere(t *testing.T, inst *instance, c *chromium, account network.Account) {
+	t.Helper()
+	p, w := inst.program(), c.window()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := free.Addr().(*net.TCPAddr).Port
+	free.Close()
+	begun := p.begin(account, uint32(port))
+	w.arrive(begun, account)
+	w.press("Sign it in on this computer")
+	w.await("chromium's own page", `!location.origin.startsWith("https://app-")`)
+	w.do("go back", chromedp.Navigate(begun.GetBrowserUrl()+"/approve"))
+	w.want("Sign an app in?") // it still waits for the code
 }
 
 // listen begins a sign-in of an app that listens on the browser's machine.

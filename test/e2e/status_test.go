@@ -119,92 +119,111 @@ func TestInactiveMembers(t *testing.T) {
 	t.Parallel()
 	inst := start(t, shape{confidential: true})
 	commons := community(t, inst.network)
-	t.Run("deactivated and back", func(t *testing.T) {
-		t.Parallel()
-		i := newInactivity(t, inst, commons)
-		i.shown(1)
-		i.call("com.atproto.server.deactivateAccount", map[string]any{})
-		i.says("Your account is deactivated at its server.", true)
-		i.refused(http.StatusForbidden, "your account is not active")
-		i.shown(0)
-		i.call("com.atproto.server.activateAccount", nil)
-		i.says("deactivated", false)
-		if a := i.write(); a.status != http.StatusSeeOther {
-			t.Errorf("a post after the return: %d\n%s", a.status, a.body)
-		}
-		i.shown(1)
+	for name, check := range map[string]func(*testing.T, *instance, network.Account){
+		"deactivated and back": deactivatedAndBack, "deactivated, having written nothing": deactivatedReader,
+		"taken down": takenDown, "deleted": deleted, "renamed": renamed,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			check(t, inst, commons)
+		})
+	}
+}
+
+// deactivatedAndBack is a member who leaves for a while.
+func deactivatedAndBack(t *testing.T, inst *instance, commons network.Account) {
+	t.Helper()
+	i := newInactivity(t, inst, commons)
+	i.shown(1)
+	i.call("com.atproto.server.deactivateAccount", map[string]any{})
+	i.says("Your account is deactivated at its server.", true)
+	i.refused(http.StatusForbidden, "your account is not active")
+	i.shown(0)
+	i.call("com.atproto.server.activateAccount", nil)
+	i.says("deactivated", false)
+	if a := i.write(); a.status != http.StatusSeeOther {
+		t.Errorf("a post after the return: %d\n%s", a.status, a.body)
+	}
+	i.shown(1)
+}
+
+// deactivatedReader is one of whom only a sign-in is known.
+func deactivatedReader(t *testing.T, inst *instance, _ network.Account) {
+	t.Helper()
+	i := &inactivity{t: t, inst: inst, b: inst.browser(), member: inst.network.NewAccount(t, 0)}
+	i.b.signIn(i.member)
+	eventually(t, followed, "the index knowing the member", func() bool {
+		return inst.number(`SELECT count(*) FROM account WHERE did = $1 AND resolved_at IS NOT NULL`, i.member.DID) == 1
 	})
-	t.Run("deactivated, having written nothing", func(t *testing.T) {
-		t.Parallel()
-		i := &inactivity{t: t, inst: inst, b: inst.browser(), member: inst.network.NewAccount(t, 0)}
+	owner, err := inst.network.SignInWithPassword(t.Context(), i.member)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.owner = owner
+	i.call("com.atproto.server.deactivateAccount", map[string]any{})
+	i.says("Your account is deactivated at its server.", true)
+}
+
+// takenDown is one whose server takes them down, and thinks better of it.
+func takenDown(t *testing.T, inst *instance, commons network.Account) {
+	t.Helper()
+	i := newInactivity(t, inst, commons)
+	takedown := func(applied bool) {
+		i.admin("com.atproto.admin.updateSubjectStatus", map[string]any{
+			"subject":  map[string]any{"$type": "com.atproto.admin.defs#repoRef", "did": i.member.DID},
+			"takedown": map[string]any{"applied": applied, "ref": "test"},
+		})
+	}
+	takedown(true)
+	i.says("Your account is taken down at its server.", true)
+	i.refused(http.StatusForbidden, "your account is not active")
+	i.shown(0)
+	takedown(false)
+	i.says("taken down", false)
+	i.shown(1)
+	// Official servers end all sessions with a takedown; whatever this one
+	// does, the member is told, and signing in again is all it takes.
+	if a := i.write(); a.status == http.StatusUnauthorized {
 		i.b.signIn(i.member)
-		eventually(t, followed, "the index knowing the member", func() bool {
-			return inst.number(`SELECT count(*) FROM account WHERE did = $1 AND resolved_at IS NOT NULL`, i.member.DID) == 1
-		})
-		owner, err := inst.network.SignInWithPassword(t.Context(), i.member)
-		if err != nil {
-			t.Fatal(err)
-		}
-		i.owner = owner
-		i.call("com.atproto.server.deactivateAccount", map[string]any{})
-		i.says("Your account is deactivated at its server.", true)
-	})
-	t.Run("taken down", func(t *testing.T) {
-		t.Parallel()
-		i := newInactivity(t, inst, commons)
-		takedown := func(applied bool) {
-			i.admin("com.atproto.admin.updateSubjectStatus", map[string]any{
-				"subject":  map[string]any{"$type": "com.atproto.admin.defs#repoRef", "did": i.member.DID},
-				"takedown": map[string]any{"applied": applied, "ref": "test"},
-			})
-		}
-		takedown(true)
-		i.says("Your account is taken down at its server.", true)
-		i.refused(http.StatusForbidden, "your account is not active")
-		i.shown(0)
-		takedown(false)
-		i.says("taken down", false)
-		i.shown(1)
-		// Official servers end all sessions with a takedown; whatever this one
-		// does, the member is told, and signing in again is all it takes.
-		if a := i.write(); a.status == http.StatusUnauthorized {
-			i.b.signIn(i.member)
-			if a := i.write(); a.status != http.StatusSeeOther {
-				t.Errorf("a post after signing in again: %d\n%s", a.status, a.body)
-			}
-		} else if a.status != http.StatusSeeOther {
-			t.Errorf("a post after the takedown was lifted: %d\n%s", a.status, a.body)
-		}
-	})
-	t.Run("deleted", func(t *testing.T) {
-		t.Parallel()
-		i := newInactivity(t, inst, commons)
-		_, password := appPassword(t, inst, i.member)
-		form := formOf(t, i.b.get("/account/delegation"), "/account/delegation/password", nil)
-		form.Set("password", password)
-		if a := i.b.post("/account/delegation/password", form); a.status != http.StatusSeeOther || inst.passwords(i.member.DID) != 1 {
-			t.Errorf("giving an app password: %d %s", a.status, a.body)
-		}
-		i.admin("com.atproto.admin.deleteAccount", map[string]any{"did": i.member.DID})
-		i.says("Your account was deleted at its server.", true)
-		eventually(t, followed, "the app password being forgotten", func() bool { return inst.passwords(i.member.DID) == 0 })
-		if a := i.b.get("/api/me"); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "SignInAgain") {
-			t.Errorf("/api/me of a deleted account: %d %s", a.status, a.body)
-		}
-		i.refused(http.StatusUnauthorized, "Your account was deleted at its server.")
-		i.shown(0)
-	})
-	t.Run("renamed", func(t *testing.T) {
-		t.Parallel()
-		i := newInactivity(t, inst, commons)
-		handle := network.Name("renamed") + inst.network.PDS[1].HandleDomain
-		i.call("com.atproto.identity.updateHandle", map[string]any{"handle": handle})
-		eventually(t, followed, "the new handle", func() bool {
-			_, did, shown := i.b.me()
-			return shown == handle && did == i.member.DID
-		})
 		if a := i.write(); a.status != http.StatusSeeOther {
-			t.Errorf("a post under the new handle: %d\n%s", a.status, a.body)
+			t.Errorf("a post after signing in again: %d\n%s", a.status, a.body)
 		}
+	} else if a.status != http.StatusSeeOther {
+		t.Errorf("a post after the takedown was lifted: %d\n%s", a.status, a.body)
+	}
+}
+
+// deleted is one whose account goes, with an app password given here.
+func deleted(t *testing.T, inst *instance, commons network.Account) {
+	t.Helper()
+	i := newInactivity(t, inst, commons)
+	_, password := appPassword(t, inst, i.member)
+	form := formOf(t, i.b.get("/account/delegation"), "/account/delegation/password", nil)
+	form.Set("password", password)
+	if a := i.b.post("/account/delegation/password", form); a.status != http.StatusSeeOther || inst.passwords(i.member.DID) != 1 {
+		t.Errorf("giving an app password: %d %s", a.status, a.body)
+	}
+	i.admin("com.atproto.admin.deleteAccount", map[string]any{"did": i.member.DID})
+	i.says("Your account was deleted at its server.", true)
+	eventually(t, followed, "the app password being forgotten", func() bool { return inst.passwords(i.member.DID) == 0 })
+	if a := i.b.get("/api/me"); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "SignInAgain") {
+		t.Errorf("/api/me of a deleted account: %d %s", a.status, a.body)
+	}
+	i.refused(http.StatusUnauthorized, "Your account was deleted at its server.")
+	i.shown(0)
+}
+
+// renamed is one who takes another handle.
+func renamed(t *testing.T, inst *instance, commons network.Account) {
+	t.Helper()
+	i := newInactivity(t, inst, commons)
+	handle := network.Name("renamed") + inst.network.PDS[1].HandleDomain
+	i.call("com.atproto.identity.updateHandle", map[string]any{"handle": handle})
+	eventually(t, followed, "the new handle", func() bool {
+		_, did, shown := i.b.me()
+		return shown == handle && did == i.member.DID
 	})
+	if a := i.write(); a.status != http.StatusSeeOther {
+		t.Errorf("a post under the new handle: %d\n%s", a.status, a.body)
+	}
 }
