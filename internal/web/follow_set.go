@@ -88,7 +88,7 @@ func (s *Server) followSet(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	redirect(w, r, s.returnTo(form))
+	s.goBack(w, r, form)
 	return nil
 }
 
@@ -112,7 +112,7 @@ func (s *Server) blockSet(w http.ResponseWriter, r *http.Request) error {
 	if err := s.block(r.Context(), actor, form.Get("kind"), form.Get("subject"), form.Get("block") == "yes"); err != nil {
 		return err
 	}
-	redirect(w, r, s.returnTo(form))
+	s.goBack(w, r, form)
 	return nil
 }
 

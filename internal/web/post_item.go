@@ -108,7 +108,9 @@ func newPostItem(p index.Post, s sight) (postItem, error) {
 			Score: p.Upvotes - p.Downvotes,
 		},
 	}
-	item.Votes.Back = withAnchor(s.back, item.Anchor)
+	if item.Votes.Back = s.back; s.list {
+		item.Votes.Back = withAnchor(s.back, item.Anchor)
+	}
 	if p.Viewer != nil {
 		item.Votes.Mine = voteWord(p.Viewer.Vote)
 	}

@@ -97,7 +97,13 @@ func TestVotesAsAFormAndByTheScript(t *testing.T) {
 	}
 	b.post("/votes", with(vote, "direction", "up")...).leads(page)
 	b.get(page).is(200, `value="up" aria-pressed="true"`, `<span data-score>1</span>`)
-	b.get("/discover").is(200, `value="up" aria-pressed="true"`)
+	list := b.get("/discover").is(200, `value="up" aria-pressed="true"`).fields("/votes")
+	anchor := "/discover#" + strings.TrimPrefix(page, "/p/")
+	b.post("/votes", with(list, "direction", "up")...).leads(anchor) // takes it back
+	b.post("/votes", with(list, "direction", "up")...).leads(anchor)
+	for back, leads := range map[string]string{"/discover#<b>": "/discover", "//x#y": "/", "/discover?a=b#a#b": "/discover?a=b", "/u/x#": "/u/x#"} {
+		b.post("/votes", with(list, "direction", "up", "return_to", back)...).leads(leads)
+	}
 	for _, step := range []struct {
 		direction string
 		want      map[string]any

@@ -31,7 +31,7 @@ func (s *Server) voteCast(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !wantsJSON(r) {
-		redirect(w, r, s.returnTo(form))
+		s.goBack(w, r, form)
 		return nil
 	}
 	if voted.URI == "" {

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/atoll-social/atoll/internal/feed"
@@ -226,6 +228,23 @@ func (s *Server) back(r *http.Request) string {
 		return "/"
 	}
 	return login.ReturnTo(withoutNotice(r.URL), s.cfg.Origin)
+}
+
+// goBack leads back to the page that a form was on, and to the element in it
+// that the form belongs to.
+func (s *Server) goBack(w http.ResponseWriter, r *http.Request, form url.Values) {
+	to := s.returnTo(form)
+	if _, anchor, ok := strings.Cut(form.Get("return_to"), "#"); ok && to != "/" && !strings.ContainsFunc(anchor, notInAnchor) {
+		to += "#" + anchor
+	}
+	redirect(w, r, to)
+}
+
+// notInAnchor tells what is in no DID and no record key, of which our anchors are
+// made.
+func notInAnchor(c rune) bool {
+	letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+	return !letter && !strings.ContainsRune("-._:~/%", c)
 }
 
 // redirect leads on to another page, which is asked for with GET.
