@@ -40,7 +40,8 @@ func TestEditingKeepsWhatTheFormCannotShow(t *testing.T) {
 		}
 	}
 	b.get(page+"/delete").is(200, "Delete this post?", "High water", "disappears everywhere")
-	b.post(page+"/delete", "acting", alice.DID).leads("/u/" + alice.DID)
+	b.post(page+"/delete", "acting", alice.DID).leads("/u/" + alice.DID + "?notice=deleted")
+	b.get("/u/"+alice.DID+"?notice=deleted").is(200, deletedNotice, `role="status"`)
 	b.get(page).is(404)
 	b.get("/discover").is(200).lacks("High water")
 }

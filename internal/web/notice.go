@@ -12,6 +12,7 @@ const (
 	noticeDeclined = "declined"
 	noticeKept     = "kept"
 	noticeFounded  = "founded"
+	noticeDeleted  = "deleted"
 )
 
 // declinedNotice is what a member reads who said no at their server (S18).
@@ -23,6 +24,9 @@ const keptNotice = "You gave no further permission. You are still signed in, and
 // foundedNotice is what a founder reads whose subscription could not be written.
 const foundedNotice = "The community is there, but you are not subscribed to it: your server did not take that just now. Subscribe below."
 
+// deletedNotice is what somebody reads whose post is gone.
+const deletedNotice = "The post is deleted."
+
 // noticeOf is the notice that the request's address asks for.
 func noticeOf(r *http.Request) string {
 	switch r.URL.Query().Get(noticeParam) {
@@ -32,6 +36,8 @@ func noticeOf(r *http.Request) string {
 		return keptNotice
 	case noticeFounded:
 		return foundedNotice
+	case noticeDeleted:
+		return deletedNotice
 	}
 	return ""
 }

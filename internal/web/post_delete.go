@@ -48,7 +48,7 @@ func (s *Server) confirm(w http.ResponseWriter, r *http.Request, collection synt
 
 // postDelete answers POST /p/{did}/{rkey}/delete.
 func (s *Server) postDelete(w http.ResponseWriter, r *http.Request) error {
-	return s.remove(w, r, "/u/"+r.PathValue("did"), func(ctx context.Context, actor agent.Actor) error {
+	return s.remove(w, r, addNotice("/u/"+r.PathValue("did"), noticeDeleted), func(ctx context.Context, actor agent.Actor) error {
 		uri := "at://" + r.PathValue("did") + "/" + index.PostCollection.String() + "/" + r.PathValue("rkey")
 		return s.cfg.Posts.Delete(ctx, actor, uri)
 	})
@@ -56,7 +56,7 @@ func (s *Server) postDelete(w http.ResponseWriter, r *http.Request) error {
 
 // commentDelete answers POST /p/{did}/{rkey}/c/{author}/{key}/delete.
 func (s *Server) commentDelete(w http.ResponseWriter, r *http.Request) error {
-	return s.remove(w, r, threadURL(r), func(ctx context.Context, actor agent.Actor) error {
+	return s.remove(w, r, threadURL(r)+"#comments", func(ctx context.Context, actor agent.Actor) error {
 		uri := "at://" + r.PathValue("author") + "/" + index.CommentCollection.String() + "/" + r.PathValue("key")
 		return s.cfg.Posts.DeleteComment(ctx, actor, uri)
 	})

@@ -51,9 +51,9 @@ func TestAThreadFromAnswerToDeletion(t *testing.T) {
 	b.get(first + "/delete").is(403)
 
 	ask := other.get(first+"/delete").is(200, "Delete this comment?", "Its place stays")
-	other.post(first+"/delete", ask.fields(first+"/delete")...).leads(page)
+	other.post(first+"/delete", ask.fields(first+"/delete")...).leads(page + "#comments")
 	b.get(page).is(200, "A comment that was deleted.", "Too early.").lacks("seven")
-	other.post(first+"/delete", ask.fields(first+"/delete")...).leads(page) // a second press does no harm
+	other.post(first+"/delete", ask.fields(first+"/delete")...).leads(page + "#comments") // a second press does no harm
 	b.get(page+"/c/"+bob.DID+"/3lzzzzzzzzzzz").is(404, "not in the thread")
 }
 

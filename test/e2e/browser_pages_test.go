@@ -117,6 +117,7 @@ func TestPagesByKeyboard(t *testing.T) {
 	commons := community(t, inst.network)
 	member := inst.network.NewAccount(t, 0)
 	w := inst.chromium().window()
+	w.theme("light") // and nothing glides
 	w.open("/")
 	var order []string
 	for range 5 {
@@ -163,23 +164,41 @@ func (w *window) key(keys string) {
 	w.do("press a key", chromedp.KeyEvent(keys))
 }
 
+// hidesFocus says why nobody sees which element has the focus; empty: they do.
+const hidesFocus = `(e => {
+	if (e === document.body) return "";
+	const s = getComputedStyle(e), r = e.getBoundingClientRect();
+	if (s.outlineStyle === "none" || parseFloat(s.outlineWidth) < 2) return "it has no outline";
+	if (r.width < 2 || r.height < 2) return "it has no size";
+	if (r.bottom <= 0 || r.top >= innerHeight || r.right <= 0 || r.left >= innerWidth) return "it is out of sight";
+	return "";
+})(document.activeElement)`
+
 // focused names the element that has the focus, which must show.
 func (w *window) focused() string {
 	w.t.Helper()
-	if !eval[bool](w, `document.activeElement === document.body || getComputedStyle(document.activeElement).outlineStyle !== "none"`) {
-		w.t.Errorf("the focus does not show\n%s", w.describe())
+	name := eval[string](w, `(e => e.name || e.innerText.trim())(document.activeElement)`)
+	if why := eval[string](w, hidesFocus); why != "" {
+		w.t.Errorf("the focus on %q does not show: %s", name, why)
 	}
-	return eval[string](w, `(e => e.name || e.innerText.trim())(document.activeElement)`)
+	return name
 }
 
 // tabTo presses Tab until the element of this name has the focus.
 func (w *window) tabTo(name string) {
 	w.t.Helper()
-	for range 30 {
+	w.tabUntil(fmt.Sprintf("%q", name), fmt.Sprintf(`(e => (e.name || e.innerText.trim()) === %q)(document.activeElement)`, name))
+}
+
+// tabUntil presses Tab until the focus is where condition wants it.
+func (w *window) tabUntil(what, condition string) {
+	w.t.Helper()
+	for range 300 {
 		w.key(kb.Tab)
-		if w.focused() == name {
+		w.focused()
+		if eval[bool](w, condition) {
 			return
 		}
 	}
-	w.t.Fatalf("Tab does not reach %q\n%s", name, w.describe())
+	w.t.Fatalf("Tab does not reach %s\n%s", what, w.describe())
 }

@@ -160,7 +160,11 @@ func (w *window) votesPlainly(title string) {
 		shows := fmt.Sprintf(`%s?.querySelector("[data-score]").innerText === %q && (%s.ariaPressed === "true") === %t`, post, want, up, want == "1")
 		w.anew("the score "+want, shows, func() { w.hit(up) })
 		if !eval[bool](w, `location.hash === "#" + `+post+`.id && (r => r.top < innerHeight && r.bottom > 0)(`+post+`.getBoundingClientRect())`) {
-			w.t.Errorf("after the vote the post is out of sight: %s\n%s", eval[string](w, `location.hash + " " + JSON.stringify(`+post+`.getBoundingClientRect()) + innerHeight + " " + `+post+`.id`), w.describe())
+			w.t.Errorf("after the vote the post is out of sight\n%s", w.describe())
+		}
+		w.do("go on with the keyboard", chromedp.KeyEvent(kb.Tab))
+		if !eval[bool](w, post+`.contains(document.activeElement)`) {
+			w.t.Errorf("after the vote Tab goes to %q, not on in the post", w.focused())
 		}
 	}
 }

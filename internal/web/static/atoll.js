@@ -33,11 +33,24 @@
       if (!answer.ok) throw new Error(answer.statusText);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const added = page.querySelector("[data-list]");
-      const first = added && added.firstElementChild;
-      if (added) for (const item of [...added.children]) if (!item.id || !document.getElementById(item.id)) list.append(item);
+      let first = null;
+      if (added) for (const item of [...added.children]) {
+        if (item.id && document.getElementById(item.id)) continue;
+        list.append(item);
+        first = first || item;
+      }
       const next = page.querySelector("a[data-more]");
-      if (next) { link.href = next.href; link.removeAttribute("aria-busy"); } else holder.remove();
-      const target = first && first.querySelector("a[href]");
+      let target = first && (first.querySelector(".post-title a") || first.querySelector("summary, a[href]"));
+      if (next) {
+        link.href = next.href;
+        link.removeAttribute("aria-busy");
+      } else {
+        // Whoever pressed it finds the end in its place, or what came last.
+        const end = page.querySelector(".older") || holder.cloneNode();
+        end.tabIndex = -1;
+        holder.replaceWith(end);
+        target = target || end;
+      }
       if (target) target.focus({ preventScroll: true });
     } catch { location.href = link.href; }
   };
