@@ -35,7 +35,7 @@ func TestStoryByKeyboard(t *testing.T) {
 	w.conversesByKeys(post)
 
 	commons := community(t, inst.network)
-	titles := writeMany(t, inst.network, other, commons, 30)
+	titles, _ := writeMany(t, inst.network, other, commons, 30)
 	list := "/u/" + other.Handle
 	eventually(t, 30*time.Second, "thirty posts", func() bool { return strings.Contains(inst.browser().get(list).body, titles[29]) })
 	w.pagesOnByKeys(list, titles)

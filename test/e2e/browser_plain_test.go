@@ -220,7 +220,7 @@ func (w *window) blocksPlainly(whom network.Account, place, title string) {
 // pagesOnPlainly follows the link to the next page: each post is on one of both.
 func (w *window) pagesOnPlainly(inst *instance, author, commons network.Account) {
 	w.t.Helper()
-	want := writeMany(w.t, inst.network, author, commons, 30)
+	want, _ := writeMany(w.t, inst.network, author, commons, 30)
 	list := "/u/" + author.Handle
 	eventually(w.t, 30*time.Second, "thirty posts", func() bool { return strings.Contains(inst.browser().get(list).body, want[len(want)-1]) })
 	w.open(list)

@@ -17,8 +17,8 @@ import (
 const batch = 200
 
 // writeMany writes posts as another client would that has many at once, admits
-// them as the community, and returns their titles, the oldest first.
-func writeMany(t *testing.T, n *network.Network, author, commons network.Account, count int) (titles []string) {
+// them as the community, and returns them with their titles, the oldest first.
+func writeMany(t *testing.T, n *network.Network, author, commons network.Account, count int) (titles []string, posts []network.Record) {
 	t.Helper()
 	name, began := network.Name("n"), time.Now().Add(-time.Duration(count)*time.Second).UTC()
 	var writes []write
@@ -29,8 +29,9 @@ func writeMany(t *testing.T, n *network.Network, author, commons network.Account
 			"community": commons.DID, "title": titles[i], "content": "And so on.", "createdAt": at.Format("2006-01-02T15:04:05.000Z"),
 		}})
 	}
-	admit(t, n, commons, writeAll(t, n, author, writes)...)
-	return titles
+	posts = writeAll(t, n, author, writes)
+	admit(t, n, commons, posts...)
+	return titles, posts
 }
 
 // write is a record to be.
@@ -66,11 +67,16 @@ func admit(t *testing.T, n *network.Network, commons network.Account, posts ...n
 	t.Helper()
 	var writes []write
 	for _, p := range posts {
-		sum := sha256.Sum256([]byte(p.URI))
-		key := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:]))
-		writes = append(writes, write{"social.coves.community.acceptance", key, map[string]any{
-			"subject": map[string]any{"uri": p.URI, "cid": p.CID}, "createdAt": now(),
-		}})
+		writes = append(writes, acceptance(p))
 	}
 	writeAll(t, n, commons, writes)
+}
+
+// acceptance is the record by which a community admits a post.
+func acceptance(p network.Record) write {
+	sum := sha256.Sum256([]byte(p.URI))
+	key := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:]))
+	return write{"social.coves.community.acceptance", key, map[string]any{
+		"subject": map[string]any{"uri": p.URI, "cid": p.CID}, "createdAt": now(),
+	}}
 }
