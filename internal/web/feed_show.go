@@ -90,13 +90,13 @@ func (s *Server) homeFeed(w http.ResponseWriter, r *http.Request, v visitor) err
 // hard things.
 func (s *Server) discoverShow(w http.ResponseWriter, r *http.Request) error {
 	return s.everywhere(w, r, feed.Discover, feedPage{Heading: "Discover", Lead: "Posts from every public community that this server hears of.",
-		Other: &link{URL: "/all", Text: "Everything, also what warns of hard things"}})
+		Other: &link{URL: "/all", Text: "Show also what comes with a content warning"}})
 }
 
 // allShow answers GET /all: every public community.
 func (s *Server) allShow(w http.ResponseWriter, r *http.Request) error {
-	return s.everywhere(w, r, feed.All, feedPage{Heading: "All", Lead: "Every public community, with what warns of hard things folded.",
-		Other: &link{URL: "/discover", Text: "Only what does not"}})
+	return s.everywhere(w, r, feed.All, feedPage{Heading: "All", Lead: "Posts from every public community. Those with a content warning are folded.",
+		Other: &link{URL: "/discover", Text: "Leave out what comes with a content warning"}})
 }
 
 func (s *Server) everywhere(w http.ResponseWriter, r *http.Request, listing feed.Listing, data feedPage) error {

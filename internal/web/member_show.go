@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -35,6 +36,8 @@ type memberItem struct {
 // commentLine is a comment apart from its thread.
 type commentLine struct {
 	URL, PostURL string
+	Post         string // what the post is called; empty when the viewer does not see it
+	Beginning    string // of what is said
 	When         moment
 	Text         []block
 	ScoreWords   string
@@ -57,16 +60,52 @@ func (s *Server) memberComments(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
+		titles, err := s.titlesOf(r.Context(), v.did(), comments)
+		if err != nil {
+			return err
+		}
 		for _, c := range comments {
 			line, err := newCommentLine(c, s.now())
 			if err != nil {
 				return err
 			}
+			line.Post = titles[c.Post.URI]
 			data.Comments = append(data.Comments, line)
 		}
 		data.More = nextURL(r, cursor)
 		return nil
 	})
+}
+
+// titlesOf is what the posts are called that comments belong to, as far as viewer
+// sees them.
+func (s *Server) titlesOf(ctx context.Context, viewer syntax.DID, comments []*index.Comment) (map[syntax.ATURI]string, error) {
+	var uris []syntax.ATURI
+	for _, c := range comments {
+		if !slices.Contains(uris, c.Post.URI) {
+			uris = append(uris, c.Post.URI)
+		}
+	}
+	who, err := s.cfg.Index.Viewer(ctx, viewer)
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.cfg.Index.PostsByURI(ctx, who, uris)
+	if err != nil {
+		return nil, err
+	}
+	out := map[syntax.ATURI]string{}
+	for uri, p := range found {
+		if p.Blocked {
+			continue
+		}
+		var record postText
+		if err := json.Unmarshal(p.Record, &record); err != nil {
+			return nil, fmt.Errorf("name post %s: %w", uri, err)
+		}
+		out[uri] = subjectName(record)
+	}
+	return out, nil
 }
 
 func newCommentLine(c *index.Comment, now time.Time) (commentLine, error) {
@@ -75,7 +114,8 @@ func newCommentLine(c *index.Comment, now time.Time) (commentLine, error) {
 		return commentLine{}, fmt.Errorf("show comment %s: %w", c.URI, err)
 	}
 	line := commentLine{
-		When: momentOf(c.CreatedAt, now), ScoreWords: counted(c.Upvotes-c.Downvotes, "point"),
+		Beginning: subjectName(record),
+		When:      momentOf(c.CreatedAt, now), ScoreWords: counted(c.Upvotes-c.Downvotes, "point"),
 		Text: richText(record.Content, parseFacets(record.Facets, record.Content)),
 	}
 	if did, err := c.Post.URI.Authority().AsDID(); err == nil {

@@ -43,6 +43,7 @@ type commentItem struct {
 	When        moment
 	Edited      bool
 	ScoreWords  string
+	Inside      string // how many answers are folded away with it
 	Text        []block
 	Embed       embedItem
 	Votes       votesItem
@@ -211,6 +212,9 @@ func (t threadSight) item(c *index.Comment) (commentItem, error) {
 	item.Author, item.ByPoster = authorOf(c.Author), c.Author.DID == t.post.Author.DID
 	item.When, item.Edited = momentOf(c.CreatedAt, t.now), !c.EditedAt.IsZero()
 	item.ScoreWords = counted(c.Upvotes-c.Downvotes, "point")
+	if c.Replies > 0 {
+		item.Inside = counted(c.Replies, "answer")
+	}
 	item.Text = richText(record.Content, parseFacets(record.Facets, record.Content))
 	item.Embed = newEmbed(record.Embed, c.Author.DID, t.quotes)
 	item.Mine = t.acting == c.Author.DID.String()

@@ -158,6 +158,7 @@ func sampleThread(viewer *person) threadPage {
 	first, second, third := item("c1", bob, "I have it."), item("c2", alice, "Thank you."), item("c3", wordy, strings.Repeat("long ", 50))
 	second.ByPoster, second.Mine, second.Edited, second.Here = true, viewer != nil, true, true
 	third.Folded, third.More = "Hidden on request", &link{URL: "/p/a/1/c/x/c3", Text: "Go on reading (4 answers)"}
+	first.Inside = "3 answers"
 	first.Replies = []commentItem{second, {Anchor: "c4", Gone: "A comment that was deleted.", Replies: []commentItem{third}}}
 	page := threadPage{Post: samplePosts(acting)[0], Reply: newReply(viewer, one, one, "post", "Your answer to the post"), Comments: []commentItem{first},
 		More: "/p/a/1?cursor=x", Sorts: []tab{{URL: "/p/a/1?sort=hot#comments", Label: "Hot", Current: true}}}
@@ -274,7 +275,7 @@ func sampleMember(showing string, mine bool) memberPage {
 		return p
 	}
 	p.More = "/u/bob.two.test/comments?cursor=x"
-	p.Comments = []commentLine{{URL: "/p/x/y/c/z/k", PostURL: "/p/x/y", When: sampleMoment(time.Hour), Text: richText("Come at low tide.", nil), ScoreWords: "2 points"}}
+	p.Comments = []commentLine{{URL: "/p/x/y/c/z/k", PostURL: "/p/x/y", Post: "Spring tides", Beginning: "Come at low tide.", When: sampleMoment(time.Hour), Text: richText("Come at low tide.", nil), ScoreWords: "2 points"}}
 	return p
 }
 

@@ -70,8 +70,8 @@ var recordWords = map[string]string{
 	"social.coves.community.comment":      "comments",
 	"social.coves.feed.vote":              "votes",
 	"social.coves.community.subscription": "subscriptions",
-	"social.coves.community.block":        "blocked communities",
-	"social.coves.actor.block":            "blocked people",
+	"social.coves.community.block":        "blocks of communities",
+	"social.coves.actor.block":            "blocks of people",
 	"social.coves.actor.profile":          "your profile in communities",
 }
 

@@ -41,6 +41,8 @@ func main() {
 	flag.StringVar(&o.data, "data", "data", "folder of everything that is kept between runs")
 	flag.StringVar(&o.binary, "binary", filepath.Join("bin", "atoll"), "where to build Atoll")
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address and port for Atoll")
+	flag.IntVar(&o.communities, "communities", 0, "how many communities to make, of those that there are; 0 for all")
+	flag.IntVar(&o.members, "members", 0, "how many members to make, likewise")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends this process at once, and with it the network

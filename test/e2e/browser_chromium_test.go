@@ -29,13 +29,20 @@ type chromium struct {
 func (i *instance) chromium() *chromium {
 	i.t.Helper()
 	front := i.network.Front(i.t)
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.UserDataDir(i.t.TempDir()),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+	return i.browse(
 		chromedp.Flag("host-resolver-rules", front.ResolverRules()),
 		chromedp.Flag("ignore-certificate-errors-spki-list", front.KeyHash()),
 	)
+}
+
+// browse starts the browser with options for how it finds the instance.
+func (i *instance) browse(options ...chromedp.ExecAllocatorOption) *chromium {
+	i.t.Helper()
+	options = append(append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.UserDataDir(i.t.TempDir()),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+	), options...)
 	allocator, stop := chromedp.NewExecAllocator(i.t.Context(), options...)
 	i.t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(allocator)

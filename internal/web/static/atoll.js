@@ -22,6 +22,8 @@
     if (!result) return again(form, button);
     form.querySelector("[data-score]").textContent = result.score;
     for (const b of form.querySelectorAll("button")) b.setAttribute("aria-pressed", String(b.value === result.vote));
+    const comment = form.closest(".comment");
+    if (comment) comment.querySelector("[data-points]").textContent = result.score + (result.score === 1 ? " point" : " points");
   };
 
   const more = async (link) => {
