@@ -8,10 +8,10 @@ FUZZTIME ?= 20s
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak check lint generate network e2e fuzz bench load build
+.PHONY: help setup run test soak check lint generate network e2e screenshots fuzz bench load build
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what the machine lacks (browser, PostgreSQL, compiler)
 	@scripts/setup
@@ -43,6 +43,9 @@ network: setup ## only the local network, until Ctrl-C
 
 e2e: setup build ## only the whole program against the network and a browser
 	@$(SERVICES) $(GO) test -count=1 ./test/e2e/...
+
+screenshots: setup ## the pictures of the README, anew from the demo
+	@export TEST_README_PICTURES=$(CURDIR)/docs/screenshots; $(GO) test -count=1 -run TestReadmePictures ./test/e2e
 
 fuzz: ## every parser of outside input, FUZZTIME each
 	@scripts/fuzz $(FUZZTIME)

@@ -41,6 +41,9 @@ var levelWords = [...]string{
 	5: "Everything, even what was voted down, higher on your page.",
 }
 
+// levelNames says the same in a few words.
+var levelNames = [...]string{1: "only the best", 2: "what stands out", 3: "everything", 4: "everything, a little higher", 5: "even what was voted down"}
+
 // followItem is the form that subscribes to a community.
 type followItem struct {
 	Acting, DID, Back string
@@ -64,6 +67,9 @@ func (followItem) Levels() []levelItem {
 
 // Words says what the level does.
 func (f followItem) Words() string { return levelWords[min(max(f.Level, 0), len(levelWords)-1)] }
+
+// Short says what the level does in a few words.
+func (f followItem) Short() string { return levelNames[min(max(f.Level, 0), len(levelNames)-1)] }
 
 // followSet answers POST /subscriptions: subscribes, changes how much is seen,
 // or unsubscribes.

@@ -82,6 +82,7 @@ func (w *window) foundsByKeys() (place string) {
 
 func (w *window) slidesByKeys() {
 	w.t.Helper()
+	w.pressOn("Subscribed: everything", kb.Enter)
 	w.tabTo("level")
 	w.key(kb.ArrowLeft)
 	w.key(kb.ArrowLeft)

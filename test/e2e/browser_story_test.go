@@ -91,6 +91,7 @@ func (w *window) subscribes(place string) {
 	w.press("Subscribe")
 	w.await("the slider", `document.querySelector("input[type=range]")`)
 	still := w.marked()
+	eval[struct{}](w, `document.querySelector("details.level").open = true`)
 	eval[struct{}](w, `(e => { e.value = 5; e.dispatchEvent(new Event("input", {bubbles: true})); })(document.querySelector("input[type=range]"))`)
 	w.await("the words for it", still+` && document.querySelector("[data-words]").innerText.includes("even what was voted down")`)
 	w.press("Save")
