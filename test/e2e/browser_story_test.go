@@ -7,7 +7,6 @@ import (
 	"image/color"
 	"image/png"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,12 +19,10 @@ import (
 
 // TestStoryInARealBrowser lives in Atoll as two members do, one on each PDS: a
 // community is founded, followed a little or a lot, written to with a picture,
-// answered, voted on, edited, deleted, blocked and paged through. Every page on
-// the way is looked at by everyReader.
+// answered, voted on, edited, deleted, blocked and paged through.
 func TestStoryInARealBrowser(t *testing.T) {
 	t.Parallel()
 	inst := start(t, shape{confidential: true})
-	axe := axeSource(t)
 	c := inst.chromium()
 	members := []network.Account{inst.network.NewAccount(t, 0), inst.network.NewAccount(t, 1)}
 	windows := []*window{c.window(), c.window()}
@@ -52,12 +49,11 @@ func TestStoryInARealBrowser(t *testing.T) {
 	windows[0].open("/")
 	windows[0].want(titles[1], "Your communities")
 	review := windows[0].reviews(windows[1], place)
-	everyReader(windows[1], axe, []string{
-		"/", "/discover", "/all", "/communities", "/communities/new", place, place + "?sort=top&t=week", pages[0], pages[1], comment, comment + "/edit", pages[1] + "/edit",
-		pages[1] + "/delete", "/u/" + members[0].Handle, "/u/" + members[1].Handle + "/comments", "/account", "/account/profile", "/account/blocks", "/posts/new", "/nowhere",
-	})
-	everyReader(windows[0], axe, []string{place, place + "/edit", review, pages[0]})
-	everyReader(c.window(), axe, []string{"/", "/discover", place, pages[0], "/u/" + members[0].Handle, "/communities", "/sign-in"})
+	r := &reader{axe: axeSource(t), seen: map[string]bool{}}
+	r.open(windows[0], "founder", review)
+	r.open(windows[0], "founder", place)
+	r.open(windows[1], "member", pages[0])
+	r.open(windows[1], "member", comment)
 }
 
 // founds creates a community and returns its page.
@@ -254,11 +250,8 @@ func (w *window) reviews(other *window, place string) (page string) {
 func (w *window) pagesOn(inst *instance, author network.Account, place string) {
 	w.t.Helper()
 	commons := community(w.t, inst.network)
-	var last string
-	for range 30 {
-		last = "one of many " + network.Name("x")
-		writeDirectly(w.t, inst.network, author, commons, last)
-	}
+	titles, _ := writeMany(w.t, inst.network, author, commons, 30)
+	last := titles[29]
 	const many = `[...document.querySelectorAll(".post-title")].filter(e => e.innerText.includes("one of many")).length`
 	// On their own page nobody else's posts come in between.
 	eventually(w.t, 20*time.Second, "thirty posts", func() bool {
@@ -272,57 +265,4 @@ func (w *window) pagesOn(inst *instance, author network.Account, place string) {
 		w.t.Errorf("%d posts are there twice", twice)
 	}
 	w.open(place)
-}
-
-// axeSource installs axe-core, which finds what gets in the way of people who
-// cannot see, hear or use a mouse.
-func axeSource(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("axe")); err != nil {
-		t.Fatal(err)
-	}
-	install := exec.Command("npm", "ci")
-	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
-	source, err := os.ReadFile(filepath.Join(dir, "node_modules/axe-core/axe.min.js"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(source)
-}
-
-// everyReader looks at pages as people with a phone and with a large screen, by
-// day and by night, and with axe-core.
-func everyReader(w *window, axe string, pages []string) {
-	w.t.Helper()
-	for i, path := range pages {
-		for _, width := range []int64{360, 1280} {
-			for _, theme := range []string{"light", "dark"} {
-				w.size(width, 800)
-				w.theme(theme)
-				w.open(path)
-				what := fmt.Sprintf("%s, %d wide, %s", path, width, theme)
-				w.picture(fmt.Sprintf("story-%02d-%s-%d-%s", i, strings.Trim(strings.NewReplacer("/", "_", "?", "_", ":", "_").Replace(path[:min(len(path), 20)]), "_"), width, theme))
-				look(w, what)
-				if (width == 360) == (theme == "light") {
-					w.unhindered(axe, what)
-				}
-			}
-		}
-	}
-}
-
-// unhindered has axe-core judge the page.
-func (w *window) unhindered(axe, what string) {
-	w.t.Helper()
-	eval[struct{}](w, axe+`; axe.run(document).then(r => {
-		window.found = r.passes.length === 0 ? "nothing to look at" : r.violations.map(v => v.id + ": " + v.help + "\n" + v.nodes.slice(0, 5).map(n => "  " + n.html).join("\n")).join("\n");
-	}); undefined`)
-	w.await("axe-core", `typeof window.found === "string"`)
-	if found := eval[string](w, `window.found`); found != "" {
-		w.t.Errorf("%s: axe-core finds\n%s", what, found)
-	}
 }

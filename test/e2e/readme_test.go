@@ -199,7 +199,7 @@ func (d *demo) thread() (path string) {
 		var out struct {
 			Feed []struct {
 				Post struct {
-					URI   string
+					network.Record
 					Stats struct{ CommentCount int }
 				}
 			}
@@ -208,7 +208,7 @@ func (d *demo) thread() (path string) {
 		for _, item := range out.Feed {
 			if n := item.Post.Stats.CommentCount; n > most && n <= 60 {
 				most = n
-				path = "/p/" + strings.Replace(strings.TrimPrefix(item.Post.URI, "at://"), "/"+postCollection, "", 1)
+				path = pageOf(item.Post.Record)
 			}
 		}
 	}
