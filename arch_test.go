@@ -123,6 +123,7 @@ var tables = map[string]string{
 	"service_token":            "servicetoken",
 	"aggregator":               "aggregator",
 	"aggregator_key":           "aggregator",
+	"aggregator_post":          "aggregator",
 	"community_key":            "community",
 	"vote_turn":                "post",
 	"vote_request":             "post",

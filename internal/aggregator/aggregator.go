@@ -17,7 +17,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/fault"
-	"github.com/atoll-social/atoll/internal/httpserver"
 	"github.com/atoll-social/atoll/internal/identity"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/session"
@@ -45,7 +44,7 @@ const (
 
 // Config is what a Service works with.
 type Config struct {
-	// DB holds the tables aggregator and aggregator_key.
+	// DB holds the tables aggregator, aggregator_key and aggregator_post.
 	DB        *store.DB
 	Index     *index.Index
 	Directory Directory
@@ -60,9 +59,8 @@ type Config struct {
 // Service registers aggregators and judges their keys. It is safe for concurrent
 // use, also by several processes on one database.
 type Service struct {
-	cfg   Config
-	log   *slog.Logger
-	posts *httpserver.Limiter
+	cfg Config
+	log *slog.Logger
 }
 
 // New checks cfg. It does no I/O.
@@ -73,11 +71,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	posts, err := httpserver.NewLimiter(httpserver.LimiterConfig{Every: time.Hour / time.Duration(cfg.PostsPerHour), Burst: cfg.PostsPerHour})
-	if err != nil {
-		return nil, err
-	}
-	return &Service{cfg: cfg, log: cfg.Logger.With("component", "aggregators"), posts: posts}, nil
+	return &Service{cfg: cfg, log: cfg.Logger.With("component", "aggregators")}, nil
 }
 
 // Registered is an account that may have a key.
@@ -161,17 +155,4 @@ func (s *Service) Registration(ctx context.Context, did syntax.DID) (domain stri
 		return "", false, fmt.Errorf("look up aggregator %s: %w", did, err)
 	}
 	return domain, true, nil
-}
-
-// MayPost lets an aggregator post to a community once, by its key. Errors for
-// people: Forbidden with NotAuthorized, Limited.
-func (s *Service) MayPost(ctx context.Context, did, community syntax.DID) error {
-	allowed, err := s.cfg.Index.Authorized(ctx, community, did)
-	if err != nil {
-		return fmt.Errorf("ask whether %s may post to %s: %w", did, community, err)
-	}
-	if !allowed {
-		return fault.New(fault.Forbidden, "This community has not authorized this service to post. Its moderators can.").WithCode("NotAuthorized")
-	}
-	return s.posts.Spend(did.String() + " " + community.String())
 }

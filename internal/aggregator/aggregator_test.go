@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -294,6 +295,50 @@ func TestMayPost(t *testing.T) {
 		}
 		if err := f.MayPost(t.Context(), mallory, commons); fault.From(err).Code != "NotAuthorized" {
 			t.Errorf("somebody else: %v", err)
+		}
+	})
+}
+
+// TestPostsAreCountedByAllProcesses holds the bound of an hour over processes that
+// count at once, over restarts, and within any hour.
+func TestPostsAreCountedByAllProcesses(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		first := newFixture(t, db)
+		first.key(t)
+		first.authorize(t, commons, "a", true)
+		second := newFixture(t, db)
+		var wg sync.WaitGroup
+		var posted atomic.Int64
+		for n := range 20 {
+			f := []*fixture{first, second}[n%2]
+			wg.Go(func() {
+				switch err := f.MayPost(t.Context(), bot, commons); {
+				case err == nil:
+					posted.Add(1)
+				case fault.KindOf(err) != fault.Limited || fault.From(err).RetryAfter <= 0 || fault.From(err).RetryAfter > time.Hour:
+					t.Errorf("may post: %v after %v", err, fault.From(err).RetryAfter)
+				}
+			})
+		}
+		wg.Wait()
+		if n := posted.Load(); n != 3 {
+			t.Errorf("%d posts by two processes, want 3", n)
+		}
+		restarted := newFixture(t, db)
+		restarted.at = first.at.Add(59 * time.Minute)
+		if err := restarted.MayPost(t.Context(), bot, commons); fault.KindOf(err) != fault.Limited {
+			t.Errorf("after a restart: %v", err)
+		}
+		if n, err := Sweep(t.Context(), db, restarted.at); n != 0 || err != nil {
+			t.Errorf("%d notes swept that count still, %v", n, err)
+		}
+		restarted.at = first.at.Add(time.Hour + time.Second)
+		if err := restarted.MayPost(t.Context(), bot, commons); err != nil {
+			t.Errorf("an hour later: %v", err)
+		}
+		if n, err := Sweep(t.Context(), db, restarted.at); n != 3 || err != nil {
+			t.Errorf("%d notes swept, %v; want the 3 old ones", n, err)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/atoll-social/atoll/internal/aggregator"
 	"github.com/atoll-social/atoll/internal/config"
 	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/login"
@@ -16,7 +17,9 @@ import (
 func (d *Daemon) sessionUpkeep(i *instance, m *members, attempts *login.Attempts) error {
 	sweeper, err := session.NewSweeper(session.SweeperConfig{
 		Manager: m.sessions, AuditKept: time.Duration(d.settings.Retention.AuditDays) * 24 * time.Hour,
-		Also: append(m.apps.sweeps(), session.Sweep{Kind: "attempts", Remove: attempts.Sweep}), Metrics: d.registry,
+		Also: append(m.apps.sweeps(), session.Sweep{Kind: "attempts", Remove: attempts.Sweep},
+			session.Sweep{Kind: "aggregator_posts", Remove: func(ctx context.Context) (int, error) { return aggregator.Sweep(ctx, i.DB, d.cfg.Now()) }}),
+		Metrics: d.registry,
 	})
 	if err != nil {
 		return err
