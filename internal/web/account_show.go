@@ -50,6 +50,11 @@ func (s *Server) accountShow(w http.ResponseWriter, r *http.Request) error {
 	if data.Apps, err = s.appItems(r.Context(), account.DID); err != nil {
 		return err
 	}
+	if s.cfg.Passwords != nil {
+		if _, data.Password, err = s.cfg.Passwords.Info(r.Context(), account.DID); err != nil {
+			return err
+		}
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	return s.show(w, r, v, http.StatusOK, "account_show", "Your account", data)
 }

@@ -103,7 +103,8 @@ func (s *Server) accountSignOutApp(w http.ResponseWriter, r *http.Request) error
 }
 
 // accountSignOutEverywhere answers POST /account/sign-out-everywhere: this
-// account, on every device and in every app.
+// account, on every device and in every app, and with its app password where the
+// member wants that: it is no sign-in, and stays otherwise.
 func (s *Server) accountSignOutEverywhere(w http.ResponseWriter, r *http.Request) error {
 	form, err := readForm(w, r, smallForm)
 	if err != nil {
@@ -116,6 +117,12 @@ func (s *Server) accountSignOutEverywhere(w http.ResponseWriter, r *http.Request
 	}
 	if err != nil {
 		return err
+	}
+	if form.Get("password") == "remove" && s.cfg.Passwords != nil {
+		// First: whoever is signed out has no way to try again.
+		if err := s.cfg.Passwords.Remove(r.Context(), account.DID); err != nil {
+			return err
+		}
 	}
 	next, err := s.cfg.Sessions.SignOutEverywhere(r.Context(), v.token, account.DID)
 	if err != nil {

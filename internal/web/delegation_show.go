@@ -23,6 +23,8 @@ type Standings interface {
 type Passwords interface {
 	Give(ctx context.Context, did syntax.DID, password keyring.Secret) error
 	Remove(ctx context.Context, did syntax.DID) error
+	// Info tells what is known of a member's password; ok is false when there is none.
+	Info(ctx context.Context, did syntax.DID) (info agent.PasswordInfo, ok bool, err error)
 }
 
 const delegationPath = "/account/delegation"

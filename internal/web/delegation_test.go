@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,8 +39,15 @@ func (f *standings) Give(_ context.Context, did syntax.DID, password keyring.Sec
 }
 
 func (f *standings) Remove(_ context.Context, did syntax.DID) error {
+	if f.refuse != nil {
+		return f.refuse
+	}
 	f.removed = append(f.removed, did)
 	return nil
+}
+
+func (f *standings) Info(_ context.Context, did syntax.DID) (agent.PasswordInfo, bool, error) {
+	return agent.PasswordInfo{}, len(f.given) > 0 && !slices.Contains(f.removed, did), nil
 }
 
 func newDelegation(t *testing.T) (*site, *standings) {
@@ -144,5 +152,38 @@ func TestGivingAPassword(t *testing.T) {
 	b.post("/account/delegation/password/remove", "acting", bob.DID).leads("/account/delegation")
 	if len(f.removed) != 1 || f.removed[0].String() != bob.DID {
 		t.Errorf("removed of %v", f.removed)
+	}
+}
+
+// Who signs out everywhere reads that the app password stays, and can take it
+// back with the same button; not otherwise.
+func TestSigningOutEverywhereAndTheAppPassword(t *testing.T) {
+	t.Parallel()
+	const both, says = "Sign out everywhere and remove the app password", "also after you have signed out everywhere"
+	s, f := newDelegation(t)
+	s.member(t, alice).get("/account").is(200, "Sign out everywhere").lacks(both, says)
+	f.given = []string{"one"}
+	here, there := s.member(t, alice), s.member(t, alice)
+	here.get("/account").is(200, both, says)
+	here.post("/account/sign-out-everywhere", "acting", alice.DID).leads("/")
+	there.get("/account").leads("/sign-in?return_to=%2Faccount")
+	if len(f.removed) != 0 {
+		t.Fatalf("the password of %v was removed unasked", f.removed)
+	}
+	here.signIn(alice)
+	f.refuse = errors.New("no database")
+	here.post("/account/sign-out-everywhere", "acting", alice.DID, "password", "remove").is(500)
+	here.get("/account").is(200, both) // still here, to try again
+	f.refuse = nil
+	here.post("/account/sign-out-everywhere", "acting", alice.DID, "password", "remove").leads("/")
+	here.get("/account").leads("/sign-in?return_to=%2Faccount")
+	if len(f.removed) != 1 || f.removed[0].String() != alice.DID {
+		t.Errorf("removed %v, want alice's", f.removed)
+	}
+	stranger := s.browser(t)
+	stranger.post("/account/sign-out-everywhere", "acting", bob.DID, "password", "remove")
+	s.member(t, alice).post("/account/sign-out-everywhere", "acting", bob.DID, "password", "remove")
+	if len(f.removed) != 1 {
+		t.Errorf("somebody else removed %v", f.removed[1:])
 	}
 }

@@ -229,7 +229,7 @@ func sampleWrongSignIn() signInPage {
 
 func sampleAccount() accountPage {
 	return accountPage{
-		PDS: "https://pds.one.test", SignedIn: sampleMoment(26 * time.Hour), Delegation: true,
+		PDS: "https://pds.one.test", SignedIn: sampleMoment(26 * time.Hour), Delegation: true, Password: true,
 		Permissions: []string{"Know who you are: your DID and handle", "Write, change and delete posts in your repository"},
 		Scopes:      []string{"atproto", "repo:social.coves.community.postv2"},
 		Devices: []deviceItem{

@@ -26,6 +26,7 @@ type accountPage struct {
 	PDS         string
 	SignedIn    moment
 	Delegation  bool     // there is a page about how Atoll writes
+	Password    bool     // the member has given an app password
 	Permissions []string // in words
 	Scopes      []string // as granted
 	Devices     []deviceItem
