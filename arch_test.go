@@ -41,6 +41,7 @@ var edges = map[[2]string]string{
 	{"httpserver", "telemetry"}: "requests get their ids and records here",
 	{"job", "store"}:            "the queue lives in the database, and in the transactions of others",
 	{"login", "session"}:        "a proven identity becomes a session of the device",
+	{"account", "session"}:      "what becomes of credentials stands in the audit trail",
 	{"agent", "session"}:        "a member's writes go through their OAuth session",
 	{"feed", "index"}:           "what lists are made of, and what their items say",
 	{"ingest", "index"}:         "events are applied by the same function as writes",

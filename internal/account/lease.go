@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/internal/store"
 )
 
@@ -75,9 +76,10 @@ func (m *Manager) holdWaiting(ctx context.Context, id string) (*held, error) {
 	}
 }
 
-// save writes the row if it is still ours, and extends the lease. A request that
-// is gone doesn't keep it from being written.
-func (h *held) save(ctx context.Context) error {
+// save writes the row if it is still ours, with what the audit trail is to have of
+// it, and extends the lease. A request that is gone doesn't keep it from being
+// written.
+func (h *held) save(ctx context.Context, entries ...session.Entry) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	defer cancel()
 	return h.m.cfg.DB.Tx(ctx, func(tx *store.Tx) error {
@@ -92,6 +94,12 @@ func (h *held) save(ctx context.Context) error {
 		}
 		if n == 0 {
 			return fmt.Errorf("save account %s: %w", h.id, errLost)
+		}
+		for _, e := range entries {
+			e.DID = h.did
+			if err := session.Audit(ctx, tx, e, h.m.cfg.Now()); err != nil {
+				return err
+			}
 		}
 		return h.m.put(ctx, tx, h.row)
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/keyring"
 	"github.com/atoll-social/atoll/internal/pds"
+	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/internal/store"
 )
 
@@ -130,7 +131,7 @@ func (m *Manager) repair(ctx context.Context, h *held) (how string, err error) {
 	}
 	h.tokens(s)
 	h.problem = ""
-	return "it got a new password", h.save(ctx)
+	return "it got a new password", h.save(ctx, session.Entry{Kind: KindRepaired})
 }
 
 // ExportRecovery returns the private half of the account's recovery key, in
@@ -144,6 +145,12 @@ func (m *Manager) ExportRecovery(ctx context.Context, which string) (Info, keyri
 	if r.secrets[recoveryKey].IsZero() {
 		return Info{}, keyring.Secret{}, fault.New(fault.Conflict,
 			"The recovery key of this account is not here: it is the one that was in hosting.recovery_key when it was made ("+r.recoveryDID+").")
+	}
+	err = m.cfg.DB.Tx(ctx, func(tx *store.Tx) error {
+		return session.Audit(ctx, tx, session.Entry{Kind: KindExported, DID: r.did}, m.cfg.Now())
+	})
+	if err != nil {
+		return Info{}, keyring.Secret{}, err
 	}
 	return r.info(), r.secrets[recoveryKey], nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/pds"
+	"github.com/atoll-social/atoll/internal/session"
 )
 
 const (
@@ -19,6 +20,17 @@ const (
 	unknownLife = 30 * time.Minute
 	// renewTime bounds a renewal with all its waiting.
 	renewTime = leaseTime + callTime
+)
+
+// Kinds of audit rows about hosted accounts. They are stored; a name is never
+// reused.
+const (
+	KindRenewed session.Kind = "hosted_renewed" // its tokens; Detail says by what: refreshed, password
+	KindRefused session.Kind = "hosted_refused" // they could not be: refused, inactive
+	// KindRepaired is a new password that the operator had made, KindExported the
+	// recovery key that was shown to the operator.
+	KindRepaired session.Kind = "hosted_repaired"
+	KindExported session.Kind = "hosted_recovery_exported"
 )
 
 // usable reports whether the access token can be used for a while and is
@@ -121,7 +133,7 @@ func (m *Manager) renew(ctx context.Context, h *held) error {
 	case err == nil:
 		h.tokens(s)
 		h.problem = ""
-		return h.save(ctx)
+		return h.save(ctx, session.Entry{Kind: KindRenewed, Detail: outcome})
 	case outcome == renewRefused:
 		h.needsRepair = true
 	case outcome == renewInactive:
@@ -132,7 +144,7 @@ func (m *Manager) renew(ctx context.Context, h *held) error {
 	h.problem = problemText(err)
 	m.log.ErrorContext(ctx, "credentials of a hosted account are refused; `atoll accounts` shows how to repair it",
 		"did", h.did, "handle", h.handle, "error", err)
-	if err := h.save(ctx); err != nil {
+	if err := h.save(ctx, session.Entry{Kind: KindRefused, Detail: outcome}); err != nil {
 		return err
 	}
 	return m.barred(h.row)

@@ -4,18 +4,23 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/atoll-social/atoll/internal/fault"
 	"github.com/atoll-social/atoll/internal/keyring"
+	"github.com/atoll-social/atoll/internal/session"
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
 	"github.com/atoll-social/atoll/test/network"
@@ -218,6 +223,64 @@ func TestPasswordWrong(t *testing.T) {
 		}
 		if how, err := w.Repair(t.Context(), h.DID); err != nil || !strings.Contains(how, "credentials work") {
 			t.Errorf("repair of a good account: %q, %v", how, err)
+		}
+	})
+}
+
+// trail are the audit rows about an account, oldest first.
+func (w *world) trail(did syntax.DID) []string {
+	w.t.Helper()
+	m, err := session.New(session.Config{DB: w.cfg.DB, Ring: w.ring, Logger: slog.New(slog.DiscardHandler), Now: w.now})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	entries, err := m.Trail(w.t.Context(), did, 100)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var out []string
+	for _, e := range slices.Backward(entries) {
+		out = append(out, strings.TrimSpace(string(e.Kind)+" "+e.Detail))
+	}
+	return out
+}
+
+// TestRenewalsAreAudited holds S44 for hosted accounts: what becomes of their
+// credentials leaves a row, with what it changed and not without.
+func TestRenewalsAreAudited(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, w *world) {
+		h := w.provision(request())
+		step := func(what string) {
+			t.Helper()
+			w.later(time.Second)
+			w.expire(h.DID)
+			_ = w.update(t.Context(), h.DID, what) // the row says what came of it
+		}
+		step("by-token")
+		w.wire.set(on(refreshSession, 503, ""))
+		step("unreachable")
+		w.wire.set(on(refreshSession, 400, `{"error":"ExpiredToken"}`))
+		step("by-password")
+		w.wire.set(nil)
+		w.setPassword(h.DID, "of somebody else")
+		step("refused")
+		w.later(time.Second)
+		if _, err := w.Repair(t.Context(), h.DID); err != nil {
+			t.Fatal(err)
+		}
+		w.later(time.Second)
+		if _, _, err := w.ExportRecovery(t.Context(), h.DID.String()); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"hosted_renewed refreshed", "hosted_renewed password", "hosted_refused refused", "hosted_refused refused",
+			"hosted_repaired", "hosted_recovery_exported"}
+		if diff := cmp.Diff(want, w.trail(h.DID)); diff != "" {
+			t.Errorf("audit trail (-want +got):\n%s", diff)
+		}
+		old := &held{row: w.row(h.DID.String()), m: w.Manager, owner: "somebody who lost it"}
+		if err := old.save(t.Context(), session.Entry{Kind: KindRenewed}); !errors.Is(err, errLost) || len(w.trail(h.DID)) != len(want) {
+			t.Errorf("a lost lease left a row: %v, %q", err, w.trail(h.DID))
 		}
 	})
 }

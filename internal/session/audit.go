@@ -58,8 +58,13 @@ const maxDetail = 200
 // sign-in that was turned away when it came back.
 func (m *Manager) Record(ctx context.Context, e Entry) error {
 	now := m.now()
-	err := m.db.Tx(ctx, func(tx *store.Tx) error { return record(ctx, tx, e, now) })
-	if err != nil {
+	return m.db.Tx(ctx, func(tx *store.Tx) error { return Audit(ctx, tx, e, now) })
+}
+
+// Audit is Record as part of a change that others make: the entry is there when
+// tx is committed.
+func Audit(ctx context.Context, tx *store.Tx, e Entry, now time.Time) error {
+	if err := record(ctx, tx, e, now); err != nil {
 		return fmt.Errorf("write audit row %s: %w", e.Kind, err)
 	}
 	return nil
