@@ -19,6 +19,8 @@ import (
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/ingest"
 	"github.com/atoll-social/atoll/internal/job"
+	"github.com/atoll-social/atoll/internal/rpc"
+	"github.com/atoll-social/atoll/internal/xrpc"
 )
 
 // accounts is the accounts that this instance hosts. Without a PDS in the
@@ -126,6 +128,53 @@ func answerHandles(m *account.Manager, render httpserver.Renderer) httpserver.Mi
 			next.ServeHTTP(w, r)
 		})
 	}
+}
+
+// leadHome sends readers of pages at the name of a hosted account to origin: its
+// own page there for the beginning, and the same address otherwise. They would be
+// signed out at that name, and no form that they send from it is taken: cookies and
+// forms are of one host. What programs ask for stays, and so does every host
+// that is no active account's.
+func leadHome(m *account.Manager, origin string, render httpserver.Renderer) httpserver.Middleware {
+	_, own, _ := strings.Cut(origin, "://")
+	return func(next http.Handler) http.Handler {
+		return httpserver.Handler(render, func(w http.ResponseWriter, r *http.Request) error {
+			host := hostOf(r)
+			handle, err := syntax.ParseHandle(host)
+			if err != nil || strings.EqualFold(host, own) || !isPage(r) {
+				next.ServeHTTP(w, r)
+				return nil //nolint:nilerr // such a host is nobody's
+			}
+			_, ok, err := m.DIDOf(r.Context(), handle)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				next.ServeHTTP(w, r)
+				return nil
+			}
+			to := *r.URL
+			if to.Path == "/" {
+				to.Path, to.RawPath = "/c/"+handle.Normalize().String(), ""
+			}
+			w.Header().Set("Cache-Control", "public, max-age=60")
+			http.Redirect(w, r, origin+to.RequestURI(), http.StatusFound)
+			return nil
+		})
+	}
+}
+
+// isPage reports that r is by somebody who reads, and not by a program.
+func isPage(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || !strings.HasPrefix(r.URL.Path, "/") || rpc.Owns(r.URL.Path) {
+		return false
+	}
+	for _, prefix := range []string{"/.well-known/", xrpc.Prefix, "/api/", "/healthz", "/readyz"} {
+		if strings.HasPrefix(r.URL.Path, prefix) {
+			return false
+		}
+	}
+	return true
 }
 
 // hostOf is the host name that a request was sent to, without a port.

@@ -143,6 +143,8 @@ func (d *Daemon) handler(i *instance, s *surfaces) (http.Handler, error) {
 	}
 	if d.settings.PublicURL == "" {
 		middleware = append(middleware, httpserver.LocalhostRedirect)
+	} else {
+		middleware = append(middleware, leadHome(i.accounts, d.settings.PublicURL, s.render))
 	}
 	return httpserver.Chain(httpserver.Routes(mux, s.render), middleware...), nil
 }

@@ -104,6 +104,38 @@ func (i *instance) wellKnown(host string) (*http.Response, string) {
 	return res, string(body)
 }
 
+// pagesLeadHome holds what a browser finds at the name of a community: the way to
+// its page under the instance's own, and nothing that is of one host only.
+func (i *instance) pagesLeadHome(handle string) {
+	i.t.Helper()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, tt := range []struct{ method, host, path, to string }{
+		{"GET", handle, "/", i.origin() + "/c/" + handle}, {"GET", strings.ToUpper(handle) + ":443", "/?sort=new", i.origin() + "/c/" + handle + "?sort=new"},
+		{"HEAD", handle + ".", "/discover", i.origin() + "/discover"}, {"GET", handle, "/p/did:plc:x/y%2Fz?a=b", i.origin() + "/p/did:plc:x/y%2Fz?a=b"},
+		{"GET", handle, "//evil.example/", i.origin() + "//evil.example/"}, {"GET", handle, "/sign-in", i.origin() + "/sign-in"},
+		{"GET", handle, "/.well-known/atproto-did", ""}, {"GET", handle, "/.well-known/did.json", ""}, {"GET", handle, "/readyz", ""},
+		{"GET", handle, "/xrpc/social.coves.feed.getDiscover", ""}, {"GET", handle, "/api/me", ""}, {"POST", handle, "/posts", ""},
+		{"GET", i.host, "/discover", ""}, {"GET", "nobody." + handle, "/discover", ""}, {"GET", "127.0.0.1", "/discover", ""},
+	} {
+		req, err := http.NewRequestWithContext(i.t.Context(), tt.method, "http://"+i.addr+tt.path, http.NoBody)
+		if err != nil {
+			i.t.Fatal(err)
+		}
+		req.Host = tt.host
+		res, err := client.Do(req)
+		if err != nil {
+			i.t.Fatal(err)
+		}
+		res.Body.Close()
+		if to := res.Header.Get("Location"); to != tt.to || (res.StatusCode == http.StatusFound) != (tt.to != "") {
+			i.t.Errorf("%s %s at %s: %d to %q, want %q", tt.method, tt.path, tt.host, res.StatusCode, to, tt.to)
+		}
+		if cookies := res.Cookies(); tt.to != "" && len(cookies) > 0 {
+			i.t.Errorf("%s %s at %s sets %v", tt.method, tt.path, tt.host, cookies)
+		}
+	}
+}
+
 // admin calls a method of the instance's PDS as its administrator.
 func (i *instance) admin(method, body string) {
 	i.t.Helper()
@@ -142,6 +174,7 @@ func TestHostedAccounts(t *testing.T) {
 			t.Errorf("at %s: %q", host, said)
 		}
 	}
+	i.pagesLeadHome(h.Handle.String())
 	says := func(want int, has []string, args ...string) {
 		t.Helper()
 		out, code := i.command(append([]string{"accounts"}, args...)...)
