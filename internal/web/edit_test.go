@@ -89,6 +89,7 @@ func TestPostsWithPictures(t *testing.T) {
 			t.Errorf("%s: status %d\n%s", name, a.status, a.body)
 		}
 	}
+	b.postFiles("/posts", map[string][][]byte{"pictures": repeatFile(pngFile(t, 2, 2), 9)}, with(form, "key", "nine")...).is(400, "at most 8 pictures")
 	b.postFiles("/posts", map[string][][]byte{"pictures": {pngFile(t, 2, 2)}}, with(form, "key", "both", "link", "https://a.example/")...).is(400, "either a link or pictures", "link-wrong")
 	b.post("/posts", with(form, "key", "odd link", "link", "javascript:alert(1)")...).is(400, "no web address", "link-wrong")
 	b.post("/posts", with(form, "key", "link", "link", "https://a.example/x")...).is(303)

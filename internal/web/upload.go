@@ -7,7 +7,6 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/atoll-social/atoll/internal/fault"
@@ -24,6 +23,12 @@ const (
 
 // maxPictures is the lexicon's limit (social.coves.embed.images).
 const maxPictures = 8
+
+// isFileField tells whether a form of ours has files under this name.
+func isFileField(name string) bool { return name == "pictures" || name == "avatar" || name == "banner" }
+
+// fieldTakes is about what one more field takes in memory, in bytes.
+const fieldTakes = 512
 
 // BodyLimit is how large the body of a request for a page may be; 0 leaves it to
 // the caller.
@@ -92,10 +97,14 @@ func readParts(w http.ResponseWriter, r *http.Request, limit int64, stay *httpse
 			r.PostForm = out.Values
 			return out, nil
 		case err != nil:
-		case part.FileName() != "" || slices.Contains([]string{"pictures", "avatar", "banner"}, part.FormName()):
+		case part.FileName() != "" || isFileField(part.FormName()):
 			err = out.addFile(part, stay)
 		default:
 			err = out.addText(part, &room)
+		}
+		var said *fault.Error
+		if errors.As(err, &said) {
+			return upload{}, err
 		}
 		if err != nil {
 			return upload{}, formFault(err)
@@ -103,11 +112,12 @@ func readParts(w http.ResponseWriter, r *http.Request, limit int64, stay *httpse
 	}
 }
 
-// addFile reads a file. A field that was left empty is none.
+// addFile reads a file. A field that was left empty is none, and one that no form
+// of ours has is passed over.
 func (u *upload) addFile(part *multipart.Part, stay *httpserver.Stay) error {
 	var body []byte
 	var err error
-	if stay != nil && u.crowded == nil {
+	if stay != nil && u.crowded == nil && isFileField(part.FormName()) {
 		body, err = io.ReadAll(stay.Reader(part))
 	}
 	if errors.Is(err, httpserver.ErrCrowded) {
@@ -133,16 +143,17 @@ func (u *upload) addFile(part *multipart.Part, stay *httpserver.Stay) error {
 }
 
 // addText reads a field of text, of which there is room for so many bytes in a
-// form.
+// form, with their names and what keeping a field takes.
 func (u *upload) addText(part *multipart.Part, room *int64) error {
 	body, err := io.ReadAll(io.LimitReader(part, *room+1))
 	if err != nil {
 		return err
 	}
-	if *room -= int64(len(body)); *room < 0 {
+	name := part.FormName()
+	if *room -= int64(len(body) + len(name) + fieldTakes); *room < 0 {
 		return &http.MaxBytesError{Limit: postLimit}
 	}
-	name, text := part.FormName(), strings.ReplaceAll(string(body), "\r\n", "\n")
+	text := strings.ReplaceAll(string(body), "\r\n", "\n")
 	if u.Has(name) || !cleanText(name) || !cleanText(text) {
 		return fault.New(fault.Invalid, "The form holds something that is not readable text, so nothing was done. Open the page again and type it anew.")
 	}

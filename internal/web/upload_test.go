@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -76,6 +77,16 @@ func TestFormsWithFilesHoldLittleText(t *testing.T) {
 	s := newSite(t, func(c *Config) { c.Intake = httpserver.NewIntake(1, 1) })
 	long := string(bytes.Repeat([]byte("x"), postLimit/2))
 	s.member(t, alice).postFiles("/posts", nil, "acting", alice.DID, "content", long, "title", long, "link", long).is(413)
+	var many []string
+	for n := range 5_000 {
+		many = append(many, fmt.Sprint("field-", n), "")
+	}
+	s.member(t, alice).postFiles("/posts", nil, append(many, "acting", alice.DID)...).is(413)
+	files := map[string][][]byte{}
+	for n := range 1_000 {
+		files[fmt.Sprint("file-", n)] = [][]byte{{'x'}} // of fields that there are none of
+	}
+	s.member(t, alice).postFiles("/posts", files, "acting", alice.DID, "title", "Low water").is(400, "Low water").lacks("Too many pictures")
 	s.browser(t).postFiles("/posts", map[string][][]byte{"pictures": {pngFile(t, 40, 30)}}, "acting", alice.DID, "title", "Low water").
 		is(401, "Low water")
 }
