@@ -3,7 +3,6 @@ package index
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"slices"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -210,7 +209,7 @@ func (x box) recount(ctx context.Context, b *batch, pairs []pair, lost map[pair]
 }
 
 // counting finds the record that counts for each pair. Most pairs are new: for
-// them the first query, which the index by subject answers alone, is all.
+// them the first query, which the index by account answers alone, is all.
 func (x box) counting(ctx context.Context, b *batch, pairs []pair) (map[pair]ballot, error) {
 	keys := make([][]any, len(pairs))
 	for i, p := range pairs {
@@ -218,17 +217,16 @@ func (x box) counting(ctx context.Context, b *batch, pairs []pair) (map[pair]bal
 	}
 	var held [][]any
 	err := b.probe(ctx, "n, subject_id, account_id", []string{"BIGINT", "BIGINT", "BIGINT"}, keys, `
-		SELECT w.n, (SELECT o.tid FROM `+x.table+` o
-		    WHERE o.subject_id = w.subject_id AND o.account_id = w.account_id
-		    ORDER BY o.subject_id DESC, o.account_id DESC, o.tid DESC LIMIT 1)
-		FROM wanted w`,
+		SELECT h.n, h.tid FROM (
+		    SELECT w.n, (SELECT o.tid FROM `+x.table+` o
+		        WHERE o.subject_id = w.subject_id AND o.account_id = w.account_id
+		        ORDER BY o.subject_id DESC, o.account_id DESC, o.tid DESC LIMIT 1) AS tid
+		    FROM wanted w) h
+		WHERE h.tid IS NOT NULL`,
 		func(rows store.Row) error {
-			var n int64
-			var tid sql.NullInt64
+			var n, tid int64
 			err := rows.Scan(&n, &tid)
-			if tid.Valid {
-				held = append(held, []any{n, pairs[n].account, tid.Int64})
-			}
+			held = append(held, []any{n, pairs[n].account, tid})
 			return err
 		})
 	if err != nil {

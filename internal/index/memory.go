@@ -10,8 +10,8 @@ import (
 // take some 70 MB.
 const (
 	accountsMost = 50_000
-	itemsMost    = 125_000
-	ranksMost    = 125_000
+	itemsMost    = 200_000
+	ranksMost    = 200_000
 )
 
 // memory is what batches remember of the database, so that applying need not
@@ -25,7 +25,7 @@ type memory struct {
 	seq      int64
 	accounts recent[syntax.DID, knownAccount]
 	items    recent[itemKey, int64]
-	ranks    recent[int64, rankRow]
+	ranks    recent[int64, knownRank]
 }
 
 // knownAccount is an account's row.
@@ -36,17 +36,31 @@ type knownAccount struct {
 	asked, waits bool
 }
 
-// itemKey names a post or comment.
-type itemKey struct {
-	author, tid int64
-	comment     bool
+// itemKey names a post or, with a tid less than zero, a comment.
+type itemKey struct{ author, tid int64 }
+
+// knownRank is a row of post_rank without what follows from the rest.
+type knownRank struct {
+	community, createdAt         int64
+	upvotes, downvotes, comments int32
+	state                        uint8
+}
+
+func (r rankRow) known() knownRank {
+	return knownRank{r.community, r.createdAt, int32(r.upvotes), int32(r.downvotes), int32(r.comments), uint8(r.state)}
+}
+
+func (k knownRank) row() rankRow {
+	r := rankRow{place: place{k.community, k.createdAt, State(k.state)},
+		upvotes: int64(k.upvotes), downvotes: int64(k.downvotes), comments: int64(k.comments)}
+	return r.after(&postDelta{})
 }
 
 func newMemory() *memory {
 	return &memory{
 		accounts: recent[syntax.DID, knownAccount]{most: accountsMost},
 		items:    recent[itemKey, int64]{most: itemsMost},
-		ranks:    recent[int64, rankRow]{most: ranksMost},
+		ranks:    recent[int64, knownRank]{most: ranksMost},
 	}
 }
 
@@ -87,7 +101,7 @@ func (m *memory) learn(seq int64, l lesson) {
 		m.items.put(key, id)
 	}
 	for id, r := range l.ranks {
-		m.ranks.put(id, r)
+		m.ranks.put(id, r.known())
 	}
 }
 

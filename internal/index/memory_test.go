@@ -77,6 +77,26 @@ func TestMemoryOfWhatNeverWas(t *testing.T) {
 	})
 }
 
+// TestMemoryOfTheFirstKey holds that a post and a comment of one author are not
+// taken for each other, also where their key is the zero of all times.
+func TestMemoryOfTheFirstKey(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		x := newIndex(t, db)
+		const zero = "2222222222222"
+		uri := syntax.ATURI("at://" + string(alice) + "/" + string(PostCollection) + "/" + zero)
+		written, answer := create(1, post(commons, "a")), comment(1, uri, uri)
+		written.RKey, answer.RKey = zero, zero
+		apply(t, x, prepare(t, x, alice, 1, written))
+		apply(t, x, prepare(t, x, alice, 2, answer))
+		apply(t, x, prepare(t, x, bob, 1, vote(1, uri, "up")))
+		apply(t, x, prepare(t, x, bob, 2, vote(2, syntax.ATURI("at://"+string(alice)+"/"+string(CommentCollection)+"/"+zero), "down")))
+		if got := counts(t, x, uri); got != [3]int64{1, 0, 1} {
+			t.Errorf("counts of the post %v, want one vote up and one comment", got)
+		}
+	})
+}
+
 // TestRecent holds the bound, and that what is used stays.
 func TestRecent(t *testing.T) {
 	t.Parallel()

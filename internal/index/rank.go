@@ -162,7 +162,7 @@ func (b *batch) recallRank(ids []int64) (have map[int64]rankRow, others []int64)
 	have = make(map[int64]rankRow, len(ids))
 	for _, id := range ids {
 		if r, ok := b.memory.ranks.get(id); ok && b.current {
-			have[id] = r
+			have[id] = r.row()
 			continue
 		}
 		others = append(others, id)

@@ -132,7 +132,11 @@ func (b *batch) strangers(targets []target) []target {
 }
 
 func (b *batch) itemKey(t target) itemKey {
-	return itemKey{b.accounts[t.did], tidNumber(t.rkey), t.kind == toComment}
+	key := itemKey{b.accounts[t.did], tidNumber(t.rkey)}
+	if t.kind == toComment {
+		key.tid = ^key.tid
+	}
+	return key
 }
 
 // meet notes the row of a post or comment.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 	"slices"
+
+	"github.com/atoll-social/atoll/internal/store"
 )
 
 // accountTally counts what accounts do and what communities have, or the
@@ -49,18 +51,12 @@ func (b *batch) settlePeople(ctx context.Context) error {
 	var rows [][]any
 	for _, id := range slices.Sorted(maps.Keys(b.people)) {
 		if t := b.people[id]; t != (accountTally{}) {
-			rows = append(rows, []any{id, t.posts, t.comments, t.subscriptions, t.subscribers, t.accepted})
+			rows = append(rows, []any{t.posts, t.comments, t.subscriptions, t.subscribers, t.accepted, id})
 		}
 	}
 	clear(b.people)
-	return b.upsert(ctx, "account_tally", `account_id, posts, comments, subscriptions, subscribers, accepted`,
-		slices.Repeat([]string{"BIGINT"}, 6), rows, `
-		ON CONFLICT (account_id) DO UPDATE SET
-		    posts = account_tally.posts + excluded.posts,
-		    comments = account_tally.comments + excluded.comments,
-		    subscriptions = account_tally.subscriptions + excluded.subscriptions,
-		    subscribers = account_tally.subscribers + excluded.subscribers,
-		    accepted = account_tally.accepted + excluded.accepted`)
+	return b.tx.Add(ctx, "account_tally", store.Table{Names: "posts, comments, subscriptions, subscribers, accepted, account_id",
+		Types: slices.Repeat([]string{"BIGINT"}, 6), Rows: rows})
 }
 
 // settleTalk is settlePeople for comments.
@@ -68,15 +64,10 @@ func (b *batch) settleTalk(ctx context.Context) error {
 	var rows [][]any
 	for _, id := range slices.Sorted(maps.Keys(b.talk)) {
 		if t := b.talk[id]; t != (commentTally{}) {
-			rows = append(rows, []any{id, t.upvotes, t.downvotes, t.upvotes - t.downvotes, t.replies})
+			rows = append(rows, []any{t.upvotes, t.downvotes, t.upvotes - t.downvotes, t.replies, id})
 		}
 	}
 	clear(b.talk)
-	return b.upsert(ctx, "comment_tally", `comment_id, upvotes, downvotes, score, replies`,
-		slices.Repeat([]string{"BIGINT"}, 5), rows, `
-		ON CONFLICT (comment_id) DO UPDATE SET
-		    upvotes = comment_tally.upvotes + excluded.upvotes,
-		    downvotes = comment_tally.downvotes + excluded.downvotes,
-		    score = comment_tally.score + excluded.score,
-		    replies = comment_tally.replies + excluded.replies`)
+	return b.tx.Add(ctx, "comment_tally", store.Table{Names: "upvotes, downvotes, score, replies, comment_id",
+		Types: slices.Repeat([]string{"BIGINT"}, 5), Rows: rows})
 }

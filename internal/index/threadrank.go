@@ -35,7 +35,7 @@ func (b *batch) noteThreads(context.Context) error {
 // settleThreads gives every comment that was touched its place in its thread.
 // b.threads holds them, each with the root that an answer to it names, or 0.
 func (b *batch) settleThreads(ctx context.Context) error {
-	for len(b.threads) > 0 {
+	for first := true; len(b.threads) > 0; first = false {
 		ids := slices.Sorted(maps.Keys(b.threads))
 		hints := b.threads
 		b.threads = map[int64]int64{}
@@ -51,18 +51,19 @@ func (b *batch) settleThreads(ctx context.Context) error {
 			}
 			b.placeComment(r, &w)
 		}
-		if err := b.storeThreads(ctx, w); err != nil {
+		if err := b.storeThreads(ctx, w, first); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// threadWrites is what follows for comment_rank: rows that are new or other, rows
-// that go, where those stood before, and the threads of lost comments.
+// threadWrites is what follows for comment_rank: rows that are new, rows that
+// are other, rows that go, where those stood before, and the threads of lost
+// comments.
 type threadWrites struct {
-	puts, changes, marks [][]any
-	drops                []int64
+	fresh, again, changes, marks [][]any
+	drops                        []int64
 }
 
 // placeComment decides where a comment is to be, and has what it answers looked
@@ -82,7 +83,12 @@ func (b *batch) placeComment(r threadRow, w *threadWrites) {
 		under = 0
 		w.drops = append(w.drops, r.id)
 	} else {
-		w.puts = append(w.puts, []any{r.id, under, r.root, r.created, hot, r.score})
+		row := []any{under, r.root, r.created, hot, r.score, r.id}
+		if r.placed {
+			w.again = append(w.again, row)
+		} else {
+			w.fresh = append(w.fresh, row)
+		}
 	}
 	if r.under != under {
 		b.lookAgain(r.under, 0)
@@ -133,11 +139,15 @@ func (b *batch) loadThreads(ctx context.Context, ids []int64) ([]threadRow, erro
 	return out, err
 }
 
-func (b *batch) storeThreads(ctx context.Context, w threadWrites) error {
+func (b *batch) storeThreads(ctx context.Context, w threadWrites, first bool) error {
 	// What a later round of the same transaction changes again stood elsewhere
 	// before the first.
+	tail := `ON CONFLICT (seq, comment_id) DO NOTHING`
+	if first {
+		tail = ""
+	}
 	err := b.upsert(ctx, "comment_change", `seq, comment_id, root_id, changed_at, under_id, created_at, hot, score`,
-		slices.Repeat([]string{"BIGINT"}, 8), w.changes, `ON CONFLICT (seq, comment_id) DO NOTHING`)
+		slices.Repeat([]string{"BIGINT"}, 8), w.changes, tail)
 	if err != nil {
 		return err
 	}
@@ -151,8 +161,12 @@ func (b *batch) storeThreads(ctx context.Context, w threadWrites) error {
 			return err
 		}
 	}
-	return b.upsert(ctx, "comment_rank", `comment_id, under_id, root_id, created_at, hot, score`,
-		slices.Repeat([]string{"BIGINT"}, 6), w.puts, `
-		ON CONFLICT (comment_id) DO UPDATE SET under_id = excluded.under_id, root_id = excluded.root_id,
-		    created_at = excluded.created_at, hot = excluded.hot, score = excluded.score`)
+	ranks := store.Table{Names: "under_id, root_id, created_at, hot, score, comment_id", Types: slices.Repeat([]string{"BIGINT"}, 6)}
+	ranks.Rows = w.again
+	if err := b.tx.Update(ctx, "comment_rank", ranks); err != nil {
+		return err
+	}
+	ranks.Rows = w.fresh
+	_, err = b.tx.Insert(ctx, "comment_rank", ranks, "")
+	return err
 }

@@ -71,10 +71,11 @@ func IsTransient(err error) bool {
 }
 
 // shouldRetry reports whether nothing happened and the engine asks to begin
-// again: another process has SQLite's lock, PostgreSQL chose a victim, or the
-// connection turned out to be broken before the transaction began.
+// again: another process has SQLite's lock, PostgreSQL chose a victim, columns
+// have changed, or the connection turned out to be broken before the transaction
+// began.
 func shouldRetry(err error) bool {
-	if errors.Is(err, errIdleBroken) {
+	if errors.Is(err, errIdleBroken) || errors.Is(err, errColumnsChanged) {
 		return true
 	}
 	if code, ok := postgresCode(err); ok {

@@ -65,11 +65,19 @@ func (tx *Tx) Update(ctx context.Context, table string, t Table) error {
 	return tx.withRows(ctx, t, func(c bulkConn) error { return c.updateRows(ctx, table, t) })
 }
 
+// Add adds to columns of rows: the last column of t is the key that names the row,
+// what the others hold is added to what is there. A row that is not there begins
+// with it. No key may be there twice, and nobody else may be inserting into table.
+func (tx *Tx) Add(ctx context.Context, table string, t Table) error {
+	return tx.withRows(ctx, t, func(c bulkConn) error { return c.addRows(ctx, table, t) })
+}
+
 // bulkConn is a connection that takes many rows.
 type bulkConn interface {
 	selectRows(ctx context.Context, t Table, query string, scan func(Row) error) error
 	insertRows(ctx context.Context, into string, t Table, tail string) (written int64, err error)
 	updateRows(ctx context.Context, table string, t Table) error
+	addRows(ctx context.Context, table string, t Table) error
 }
 
 // withRows runs fn on the transaction's own connection.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -121,6 +122,125 @@ func TestTableOfAnyLength(t *testing.T) {
 			if got := readWide(t, db, ids...); err != nil || len(got) != rows {
 				t.Errorf("of %d rows %d came back, %v", rows, len(got), err)
 			}
+		}
+	})
+}
+
+// TestTableOfManyRows holds that values are the same however many rows there
+// are: PostgreSQL gets many in another way than a few.
+func TestTableOfManyRows(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		mustExec(t, db, wide)
+		values := [][]any{
+			{int64(-2), true, "naïve\t\\N", []byte{0, 255}, int64(math.MinInt64)}, {nil, nil, nil, nil, nil},
+			{int64(math.MaxInt16), false, "", []byte("x"), int64(math.MaxInt64)}, {int64(math.MinInt16), true, "\n", []byte{}, int64(0)},
+		}
+		var ids []int64
+		var few []string
+		for i, v := range values {
+			mustTable(t, db, append([]any{int64(i)}, v...))
+			ids = append(ids, int64(i))
+		}
+		for _, row := range readWide(t, db, ids...) {
+			few = append(few, row[strings.Index(row, " "):])
+		}
+		var rows [][]any
+		for i := range int64(1000) {
+			rows = append(rows, append([]any{1000 + i}, values[i%4]...))
+		}
+		mustTable(t, db, rows...)
+		for i := range int64(1000) {
+			got := readWide(t, db, 1000+i)
+			if want := fmt.Sprint(1000+i) + few[i%4]; len(got) != 1 || got[0] != want {
+				t.Fatalf("row %d is %q, want %q", i, got, want)
+			}
+		}
+	})
+}
+
+func mustTable(t *testing.T, db *store.DB, rows ...[]any) {
+	t.Helper()
+	err := db.Tx(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Insert(t.Context(), "wide", wideTable(rows...), "")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTableOfManyRefused holds that what cannot be stored is found among many
+// rows, for what it is, and that nothing of them stays.
+func TestTableOfManyRefused(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		for name, tt := range map[string]struct {
+			bad  []any
+			want func(error) bool
+		}{
+			"a key twice": {[]any{int64(1), nil, nil, nil, nil, nil}, store.IsUnique},
+			"a text":      {[]any{int64(-1), nil, nil, "a\x00b", nil, nil}, store.IsBadData},
+		} {
+			mustExec(t, db, `DROP TABLE IF EXISTS wide`)
+			mustExec(t, db, wide)
+			var rows [][]any
+			for i := range int64(1000) {
+				rows = append(rows, []any{i, nil, nil, nil, nil, nil})
+			}
+			err := db.Tx(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Insert(t.Context(), "wide", wideTable(append(rows, tt.bad)...), "")
+				return err
+			})
+			if !tt.want(err) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if n := column(t, db.Read(), `SELECT count(*) FROM wide`); n[0] != "0" {
+				t.Errorf("%s: %s rows stay", name, n[0])
+			}
+		}
+	})
+}
+
+// TestTableUnderMigration holds that a process that knows the columns of a table
+// goes on when another one has changed them.
+func TestTableUnderMigration(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t, store.Postgres)
+	mustExec(t, db, wide)
+	for i, typ := range []string{"BIGINT", "INTEGER", "BIGINT"} {
+		mustExec(t, db, `ALTER TABLE wide ALTER rev TYPE `+typ)
+		var rows [][]any
+		for n := range int64(200) {
+			rows = append(rows, []any{int64(1000*i) + n, nil, nil, nil, nil, int64(7)})
+		}
+		mustTable(t, db, rows...)
+	}
+	if n := column(t, db.Read(), `SELECT count(*) FROM wide WHERE rev = 7`); n[0] != "600" {
+		t.Errorf("%s rows, want 600", n[0])
+	}
+}
+
+// TestTableAdds holds that counters are added to, and begin where there are none.
+func TestTableAdds(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		mustExec(t, db, `CREATE TABLE tally (id BIGINT NOT NULL PRIMARY KEY, up BIGINT NOT NULL, down BIGINT NOT NULL)`)
+		add := func(rows ...[]any) {
+			t.Helper()
+			err := db.Tx(t.Context(), func(tx *store.Tx) error {
+				return tx.Add(t.Context(), "tally", store.Table{Names: "up, down, id", Types: []string{"BIGINT", "BIGINT", "BIGINT"}, Rows: rows})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		add([]any{int64(1), int64(2), int64(7)}, []any{int64(3), int64(4), int64(8)})
+		add([]any{int64(-1), int64(10), int64(7)}, []any{int64(5), int64(6), int64(9)})
+		add()
+		got := column(t, db.Read(), `SELECT id || ' ' || up || ' ' || down FROM tally ORDER BY id`)
+		if diff := cmp.Diff([]string{"7 0 12", "8 3 4", "9 5 6"}, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
 }

@@ -46,6 +46,11 @@ func (c postgresConn) selectRows(ctx context.Context, t Table, query string, sca
 }
 
 func (c postgresConn) insertRows(ctx context.Context, into string, t Table, tail string) (int64, error) {
+	if tail == "" && len(t.Rows) >= copiedFrom {
+		if written, done, err := c.copyRows(ctx, into, t); done {
+			return written, err
+		}
+	}
 	arrays, err := t.arrays()
 	if err != nil {
 		return 0, err
@@ -65,6 +70,23 @@ func (c postgresConn) updateRows(ctx context.Context, table string, t Table) err
 	}
 	_, err = c.Exec(ctx, "UPDATE "+table+" SET "+strings.Join(set, ", ")+
 		" FROM "+t.unnest()+" AS wanted ("+t.Names+") WHERE "+table+"."+key+" = wanted."+key, arrays...)
+	return err
+}
+
+// addRows updates the rows that are there and inserts the others, which costs
+// half of what ON CONFLICT does: that locks each row before it updates it.
+func (c postgresConn) addRows(ctx context.Context, table string, t Table) error {
+	arrays, err := t.arrays()
+	if err != nil {
+		return err
+	}
+	set, key := t.names()
+	for i, name := range set {
+		set[i] = name + " = " + table + "." + name + " + wanted." + name
+	}
+	_, err = c.Exec(ctx, "WITH wanted ("+t.Names+") AS (SELECT * FROM "+t.unnest()+"), there AS (UPDATE "+table+" SET "+
+		strings.Join(set, ", ")+" FROM wanted WHERE "+table+"."+key+" = wanted."+key+" RETURNING "+table+"."+key+
+		") INSERT INTO "+table+" ("+t.Names+") SELECT * FROM wanted WHERE "+key+" NOT IN (SELECT "+key+" FROM there)", arrays...)
 	return err
 }
 

@@ -79,6 +79,19 @@ func (c *sqliteConn) updateRows(ctx context.Context, table string, t Table) erro
 	return err
 }
 
+func (c *sqliteConn) addRows(ctx context.Context, table string, t Table) error {
+	text := c.texts.get(textKey{what: "add", before: table, names: t.Names}, func() string {
+		set, key := t.names()
+		for i, name := range set {
+			set[i] = name + " = " + table + "." + name + " + excluded." + name
+		}
+		return "INSERT INTO " + table + " (" + t.Names + ") VALUES (" + strings.Repeat(", ?", len(t.Types))[2:] +
+			") ON CONFLICT (" + key + ") DO UPDATE SET " + strings.Join(set, ", ")
+	})
+	_, err := c.execRows(ctx, text, t)
+	return err
+}
+
 func (c *sqliteConn) execRows(ctx context.Context, text string, t Table) (written int64, err error) {
 	free := context.WithoutCancel(ctx)
 	for i := range t.Rows {
