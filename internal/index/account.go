@@ -48,15 +48,11 @@ func (b *batch) loadAccounts(ctx context.Context, changes []change) (unresolved 
 			missing = append(missing, did)
 		}
 	}
-	if err := b.ask(ctx, unasked); err != nil {
-		return false, err
-	}
+	b.ask(ctx, unasked)
 	if len(missing) == 0 {
 		return due, nil
 	}
-	if err := b.insertAccounts(ctx, missing, loud); err != nil {
-		return false, err
-	}
+	b.insertAccounts(ctx, missing, loud)
 	found, _, err = b.readAccounts(ctx, missing, loud)
 	return due || found, err
 }
@@ -107,18 +103,18 @@ func (b *batch) readAccounts(ctx context.Context, dids []syntax.DID, loud map[sy
 }
 
 // ask makes accounts due that were only known from what nobody sees.
-func (b *batch) ask(ctx context.Context, ids []int64) error {
+func (b *batch) ask(ctx context.Context, ids []int64) {
 	slices.Sort(ids)
 	rows := make([][]any, len(ids))
 	for i, id := range ids {
 		rows[i] = []any{b.now, id}
 	}
-	return b.tx.Update(ctx, "account", store.Table{Names: "resolve_due, id", Types: []string{"BIGINT", "BIGINT"}, Rows: rows})
+	b.tx.Later().Update(ctx, "account", store.Table{Names: "resolve_due, id", Types: []string{"BIGINT", "BIGINT"}, Rows: rows})
 }
 
 // insertAccounts adds rows. The loud ones are due to be resolved; nobody waits
 // for that: what they wrote is shown in the meantime.
-func (b *batch) insertAccounts(ctx context.Context, dids []syntax.DID, loud map[syntax.DID]bool) error {
+func (b *batch) insertAccounts(ctx context.Context, dids []syntax.DID, loud map[syntax.DID]bool) {
 	rows := make([][]any, len(dids))
 	for i, did := range dids {
 		rows[i] = []any{b.ids.next(), did, true, int64(0), int64(0), nil}
@@ -126,7 +122,7 @@ func (b *batch) insertAccounts(ctx context.Context, dids []syntax.DID, loud map[
 			rows[i][5] = b.now
 		}
 	}
-	return b.upsert(ctx, "account", `id, did, active, status_at, resolve_attempts, resolve_due`,
+	b.upsert(ctx, "account", `id, did, active, status_at, resolve_attempts, resolve_due`,
 		[]string{"BIGINT", "TEXT", "BOOLEAN", "BIGINT", "BIGINT", "BIGINT"}, rows, `ON CONFLICT (did) DO NOTHING`)
 }
 

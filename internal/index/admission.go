@@ -99,19 +99,20 @@ func (b *batch) applyAdmission(ctx context.Context, changes []change, what strin
 		rows = append(rows, row)
 	}
 	delete(b.touched, 0)
-	return int64(len(rows)), b.storeAdmission(ctx, rows, what)
+	b.storeAdmission(ctx, rows, what)
+	return int64(len(rows)), nil
 }
 
 // storeAdmission writes one half of each row. A row that is new has a gate at
 // zero for the other half.
-func (b *batch) storeAdmission(ctx context.Context, rows [][]any, what string) error {
+func (b *batch) storeAdmission(ctx context.Context, rows [][]any, what string) {
 	set := `post_id = excluded.post_id, ` + what + `_rev = excluded.` + what + `_rev, ` +
 		what + `_cid = excluded.` + what + `_cid, ` + what + `_at = excluded.` + what + `_at`
 	if what == "remove" {
 		set += `, remove_code = excluded.remove_code, remove_reason = excluded.remove_reason`
 	}
 	other := map[string]string{"accept": "remove", "remove": "accept"}[what]
-	return b.upsert(ctx, "admission", `community_id, rkey, post_id, `+other+`_rev, `+what+`_rev, `+
+	b.upsert(ctx, "admission", `community_id, rkey, post_id, `+other+`_rev, `+what+`_rev, `+
 		what+`_cid, `+what+`_at, remove_code, remove_reason`,
 		[]string{"BIGINT", "TEXT", "BIGINT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "TEXT", "TEXT"}, rows,
 		`ON CONFLICT (community_id, rkey) DO UPDATE SET `+set)

@@ -3,6 +3,7 @@ package index
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -166,8 +167,9 @@ func (x box) store(ctx context.Context, b *batch, rows toWrite) error {
 	if x.named {
 		columns, set, types = columns+", cid", set+", cid = excluded.cid", append(types, "TEXT")
 	}
-	return b.write(ctx, x.table, columns, types, rows,
+	b.write(ctx, x.table, columns, types, rows,
 		`ON CONFLICT (account_id, tid) DO UPDATE SET `+set)
+	return nil
 }
 
 // recount runs a write and tells count what it did to pairs. news has what is
@@ -181,18 +183,15 @@ func (x box) recount(ctx context.Context, b *batch, pairs []pair, lost map[pair]
 	if err != nil {
 		return err
 	}
-	if err := write(); err != nil {
-		return err
-	}
-	var again []pair
-	for _, p := range pairs {
-		if lost[p] {
-			again = append(again, p)
+	b.putOff(write)
+	after := map[pair]ballot{}
+	if len(lost) > 0 {
+		if err := b.writeVotes(); err != nil {
+			return err
 		}
-	}
-	after, err := x.counting(ctx, b, again)
-	if err != nil {
-		return err
+		if after, err = x.counting(ctx, b, slices.Collect(maps.Keys(lost))); err != nil {
+			return err
+		}
 	}
 	for _, p := range pairs {
 		is, was := after[p], before[p]

@@ -37,6 +37,8 @@ type batch struct {
 	talk   map[int64]commentTally
 	// threads are comments whose place in their thread is to be looked at again.
 	threads map[int64]int64
+	// votes are writes of votes that were put off.
+	votes []func() error
 	// revoted are accounts whose votes were moved to another post.
 	revoted []int64
 }
@@ -81,19 +83,19 @@ func (b *batch) settle(ctx context.Context) error {
 	}{
 		{"admission", b.settleAdmission},
 		{"older references", b.settleLegacy},
-		{"accounts' counters", b.settlePeople},
 		{"moved comments", b.noteThreads},
 		{"comments' counters", b.settleTalk},
 		{"threads", b.settleThreads},
 		{"rank", b.settleRank},
+		// Ranking counts what communities have accepted.
+		{"accounts' counters", b.settlePeople},
 	}
 	for _, s := range steps {
 		if err := s.run(ctx); err != nil {
 			return fmt.Errorf("settle %s: %w", s.name, err)
 		}
 	}
-	// Ranking counts what communities have accepted.
-	return b.settlePeople(ctx)
+	return nil
 }
 
 // probe looks keys up. The query begins after a table wanted, which has the
@@ -102,10 +104,10 @@ func (b *batch) probe(ctx context.Context, columns string, types []string, keys 
 	return b.tx.Select(ctx, store.Table{Names: columns, Types: types, Rows: keys}, query, scan)
 }
 
-// upsert writes rows; tail says what becomes of those that are there.
-func (b *batch) upsert(ctx context.Context, table, columns string, types []string, rows [][]any, tail string) error {
-	_, err := b.tx.Insert(ctx, table, store.Table{Names: columns, Types: types, Rows: rows}, tail)
-	return err
+// upsert writes rows while the caller goes on (see store.Later); tail says what
+// becomes of those that are there.
+func (b *batch) upsert(ctx context.Context, table, columns string, types []string, rows [][]any, tail string) {
+	b.tx.Later().Insert(ctx, table, store.Table{Names: columns, Types: types, Rows: rows}, tail)
 }
 
 // toWrite is rows that are to be written. Those that are not there yet need no
@@ -120,12 +122,25 @@ func (w *toWrite) add(row []any, there bool) {
 	w.fresh = append(w.fresh, row)
 }
 
-// write writes rows; tail says what becomes of those that are there.
-func (b *batch) write(ctx context.Context, table, columns string, types []string, rows toWrite, tail string) error {
-	if err := b.upsert(ctx, table, columns, types, rows.fresh, ""); err != nil {
-		return err
+// write is upsert that knows what is there.
+func (b *batch) write(ctx context.Context, table, columns string, types []string, rows toWrite, tail string) {
+	b.upsert(ctx, table, columns, types, rows.fresh, "")
+	b.upsert(ctx, table, columns, types, rows.again, tail)
+}
+
+// putOff has votes written when all has been read that is to be read: nothing
+// else waits for them then.
+func (b *batch) putOff(write func() error) { b.votes = append(b.votes, write) }
+
+// writeVotes does what was put off.
+func (b *batch) writeVotes() error {
+	for _, write := range b.votes {
+		if err := write(); err != nil {
+			return err
+		}
 	}
-	return b.upsert(ctx, table, columns, types, rows.again, tail)
+	b.votes = nil
+	return nil
 }
 
 // idOrNull is the parameter for an id: NULL for none.

@@ -103,7 +103,7 @@ func applyComments(ctx context.Context, b *batch, changes []change) (int64, erro
 		b.comment(old.parent, func(t *commentTally) { t.replies -= was })
 		b.comment(parent, func(t *commentTally) { t.replies += is })
 	}
-	return applied, b.write(ctx,
+	b.write(ctx,
 		"comment", `id, author_id, tid, rev, deleted, indexed_at, root_id, alias_id, parent_id, cid, created_at, edited_at, record`,
 		[]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "BOOLEAN", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "BYTEA"}, rows, `
 		ON CONFLICT (author_id, tid) DO UPDATE SET rev = excluded.rev, deleted = excluded.deleted,
@@ -113,6 +113,7 @@ func applyComments(ctx context.Context, b *batch, changes []change) (int64, erro
 		    gone_root = CASE WHEN excluded.deleted THEN COALESCE(comment.root_id, comment.gone_root) END,
 		    gone_parent = CASE WHEN NOT excluded.deleted THEN NULL
 		        WHEN comment.root_id IS NULL THEN comment.gone_parent ELSE comment.parent_id END`)
+	return applied, nil
 }
 
 func (b *batch) loadComments(ctx context.Context, changes []change) (map[int]commentRow, error) {

@@ -45,7 +45,8 @@ func (b *batch) findLegacy(ctx context.Context, list []target) error {
 			rows = append(rows, []any{id, b.accounts[t.did], t.rkey})
 		}
 	}
-	return b.upsert(ctx, "legacy_post", `id, community_id, rkey`, []string{"BIGINT", "BIGINT", "TEXT"}, rows, "")
+	b.upsert(ctx, "legacy_post", `id, community_id, rkey`, []string{"BIGINT", "BIGINT", "TEXT"}, rows, "")
+	return nil
 }
 
 // settleLegacy looks again at what references in the older form mean, where

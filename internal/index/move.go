@@ -58,12 +58,12 @@ func readMoves(row []byte, each func(was, is Rank)) error {
 }
 
 // storeMoves writes rows of rank_change.
-func (b *batch) storeMoves(ctx context.Context, m moves) error {
+func (b *batch) storeMoves(ctx context.Context, m moves) {
 	rows := make([][]any, len(m.rows))
 	for i, row := range m.rows {
 		rows[i] = []any{b.seq, int64(i), b.now, row}
 	}
-	return b.upsert(ctx, "rank_change", `seq, part, changed_at, moves`, []string{"BIGINT", "BIGINT", "BIGINT", "BYTEA"}, rows, "")
+	b.upsert(ctx, "rank_change", `seq, part, changed_at, moves`, []string{"BIGINT", "BIGINT", "BIGINT", "BYTEA"}, rows, "")
 }
 
 // Change is a move of a post by the transaction Seq.

@@ -110,12 +110,13 @@ func applyPosts(ctx context.Context, b *batch, changes []change) (int64, error) 
 		b.moved[legacyKey{old.community, ch.rkey}] = true
 	}
 	delete(b.moved, legacyKey{})
-	return applied, b.write(ctx, "post", postColumns,
+	b.write(ctx, "post", postColumns,
 		[]string{"BIGINT", "BIGINT", "TEXT", "BIGINT", "BOOLEAN", "BIGINT", "SMALLINT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "BYTEA"}, rows, `
 		ON CONFLICT (author_id, rkey) DO UPDATE SET rev = excluded.rev, deleted = excluded.deleted,
 		    indexed_at = excluded.indexed_at, community_id = excluded.community_id, cid = excluded.cid,
 		    created_at = excluded.created_at, edited_at = excluded.edited_at, record = excluded.record,
 		    fetch_due = NULL`)
+	return applied, nil
 }
 
 // loadPosts reads the rows that changes are about, by their place in changes.

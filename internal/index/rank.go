@@ -103,6 +103,9 @@ func (b *batch) settleRank(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := b.writeVotes(); err != nil {
+		return err
+	}
 	var rows toWrite
 	var counted [][]any
 	var changes moves
@@ -125,27 +128,22 @@ func (b *batch) settleRank(ctx context.Context) error {
 			changes.add(id, old, is)
 		}
 	}
-	return b.storeRank(ctx, rows, counted, changes)
+	b.storeRank(ctx, rows, counted, changes)
+	return nil
 }
 
 // storeRank writes whole rows, the counters of rows that stay where they are in
 // the index, and changes.
-func (b *batch) storeRank(ctx context.Context, rows toWrite, counted [][]any, changes moves) error {
-	err := b.write(ctx, "post_rank", `post_id, community_id, state, created_at, hot_band, top_band, hot, score, upvotes, downvotes, comments`,
+func (b *batch) storeRank(ctx context.Context, rows toWrite, counted [][]any, changes moves) {
+	b.write(ctx, "post_rank", `post_id, community_id, state, created_at, hot_band, top_band, hot, score, upvotes, downvotes, comments`,
 		[]string{"BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT"}, rows, `
 		ON CONFLICT (post_id) DO UPDATE SET community_id = excluded.community_id, state = excluded.state,
 		    created_at = excluded.created_at, hot_band = excluded.hot_band, top_band = excluded.top_band,
 		    hot = excluded.hot, score = excluded.score,
 		    upvotes = excluded.upvotes, downvotes = excluded.downvotes, comments = excluded.comments`)
-	if err != nil {
-		return err
-	}
-	err = b.tx.Update(ctx, "post_rank", store.Table{Names: "hot, score, upvotes, downvotes, comments, post_id",
+	b.tx.Later().Update(ctx, "post_rank", store.Table{Names: "hot, score, upvotes, downvotes, comments, post_id",
 		Types: slices.Repeat([]string{"BIGINT"}, 6), Rows: counted})
-	if err != nil {
-		return err
-	}
-	return b.storeMoves(ctx, changes)
+	b.storeMoves(ctx, changes)
 }
 
 // accepted counts a community's posts.

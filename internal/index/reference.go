@@ -160,8 +160,9 @@ func (b *batch) findPosts(ctx context.Context, list []target) error {
 			rows = append(rows, []any{id, b.accounts[t.did], t.rkey, int64(0), true, int64(0), int64(Pending)})
 		}
 	}
-	return b.upsert(ctx, "post", `id, author_id, rkey, rev, deleted, indexed_at, state`,
+	b.upsert(ctx, "post", `id, author_id, rkey, rev, deleted, indexed_at, state`,
 		[]string{"BIGINT", "BIGINT", "TEXT", "BIGINT", "BOOLEAN", "BIGINT", "SMALLINT"}, rows, "")
+	return nil
 }
 
 func (b *batch) findComments(ctx context.Context, list []target) error {
@@ -179,8 +180,9 @@ func (b *batch) findComments(ctx context.Context, list []target) error {
 			rows = append(rows, []any{id, b.accounts[t.did], tidNumber(t.rkey), int64(0), true, int64(0)})
 		}
 	}
-	return b.upsert(ctx, "comment", `id, author_id, tid, rev, deleted, indexed_at`,
+	b.upsert(ctx, "comment", `id, author_id, tid, rev, deleted, indexed_at`,
 		[]string{"BIGINT", "BIGINT", "BIGINT", "BIGINT", "BOOLEAN", "BIGINT"}, rows, "")
+	return nil
 }
 
 // How the key of a target is written.

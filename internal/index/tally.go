@@ -55,8 +55,9 @@ func (b *batch) settlePeople(ctx context.Context) error {
 		}
 	}
 	clear(b.people)
-	return b.tx.Add(ctx, "account_tally", store.Table{Names: "posts, comments, subscriptions, subscribers, accepted, account_id",
+	b.tx.Later().Add(ctx, "account_tally", store.Table{Names: "posts, comments, subscriptions, subscribers, accepted, account_id",
 		Types: slices.Repeat([]string{"BIGINT"}, 6), Rows: rows})
+	return nil
 }
 
 // settleTalk is settlePeople for comments.
@@ -68,6 +69,7 @@ func (b *batch) settleTalk(ctx context.Context) error {
 		}
 	}
 	clear(b.talk)
-	return b.tx.Add(ctx, "comment_tally", store.Table{Names: "upvotes, downvotes, score, replies, comment_id",
+	b.tx.Later().Add(ctx, "comment_tally", store.Table{Names: "upvotes, downvotes, score, replies, comment_id",
 		Types: slices.Repeat([]string{"BIGINT"}, 5), Rows: rows})
+	return nil
 }

@@ -146,11 +146,8 @@ func (b *batch) storeThreads(ctx context.Context, w threadWrites, first bool) er
 	if first {
 		tail = ""
 	}
-	err := b.upsert(ctx, "comment_change", `seq, comment_id, root_id, changed_at, under_id, created_at, hot, score`,
+	b.upsert(ctx, "comment_change", `seq, comment_id, root_id, changed_at, under_id, created_at, hot, score`,
 		slices.Repeat([]string{"BIGINT"}, 8), w.changes, tail)
-	if err != nil {
-		return err
-	}
 	for _, m := range w.marks {
 		if _, err := b.tx.ExecContext(ctx, `UPDATE comment SET gone_root = $1 WHERE id = $2`, m[1], m[0]); err != nil {
 			return err
@@ -163,10 +160,8 @@ func (b *batch) storeThreads(ctx context.Context, w threadWrites, first bool) er
 	}
 	ranks := store.Table{Names: "under_id, root_id, created_at, hot, score, comment_id", Types: slices.Repeat([]string{"BIGINT"}, 6)}
 	ranks.Rows = w.again
-	if err := b.tx.Update(ctx, "comment_rank", ranks); err != nil {
-		return err
-	}
+	b.tx.Later().Update(ctx, "comment_rank", ranks)
 	ranks.Rows = w.fresh
-	_, err = b.tx.Insert(ctx, "comment_rank", ranks, "")
-	return err
+	b.tx.Later().Insert(ctx, "comment_rank", ranks, "")
+	return nil
 }

@@ -42,6 +42,9 @@ func countVote(b *batch, p pair, before, after int64) {
 
 // retargetVotes lets the votes that use an alias count for another post.
 func (b *batch) retargetVotes(ctx context.Context, alias, old, post int64) error {
+	if err := b.writeVotes(); err != nil {
+		return err
+	}
 	rows, err := b.tx.QueryContext(ctx, `SELECT account_id FROM vote WHERE alias_id = $1`, alias)
 	if err != nil {
 		return err

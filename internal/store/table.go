@@ -82,19 +82,25 @@ type bulkConn interface {
 
 // withRows runs fn on the transaction's own connection.
 func (tx *Tx) withRows(ctx context.Context, t Table, fn func(bulkConn) error) error {
+	tx.wait()
 	if tx.failed != nil || len(t.Rows) == 0 {
 		return tx.failed
 	}
+	return tx.note(tx.raw(ctx, fn))
+}
+
+// raw runs fn on the transaction's own connection, which nobody else may be using.
+func (tx *Tx) raw(ctx context.Context, fn func(bulkConn) error) error {
 	if err := ctx.Err(); err != nil {
-		return tx.note(err)
+		return err
 	}
-	return tx.note(tx.conn.Raw(func(conn any) error {
+	return tx.conn.Raw(func(conn any) error {
 		c, err := bulk(conn)
 		if err != nil {
 			return err
 		}
 		return fn(c)
-	}))
+	})
 }
 
 // value is what a driver gets of a row.

@@ -26,6 +26,7 @@ type Tx struct {
 	tx        *sql.Tx
 	conn      *sql.Conn
 	failed    error
+	queue     queue
 	committed []func()
 }
 
@@ -102,9 +103,11 @@ func (db *DB) once(ctx context.Context, fn func(tx *Tx) error) error {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	tx := &Tx{tx: sqlTx, conn: conn}
+	defer tx.wait() // before the rollback, whatever happens
 	if err := fn(tx); err != nil {
 		return err
 	}
+	tx.wait()
 	if err := errors.Join(tx.failed, ctx.Err()); err != nil {
 		return fmt.Errorf("commit refused: %w", err)
 	}
@@ -186,6 +189,7 @@ func (tx *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *s
 // begin refuses statements after a failure and converts arguments. Bad
 // arguments fail the transaction too: PostgreSQL would have found them itself.
 func (tx *Tx) begin(args []any) ([]any, error) {
+	tx.wait()
 	if tx.failed != nil {
 		return nil, tx.failed
 	}
