@@ -31,6 +31,13 @@ func (c commentValue) refs() []syntax.DID {
 	return []syntax.DID{c.root.did, c.parent.did}
 }
 
+// answers tells that a comment is what this one answers.
+func (c commentValue) answers(author syntax.DID, key syntax.RecordKey) bool {
+	return c.parent == target{toComment, author, key}
+}
+
+var errSelfAnswer = flawed(ReasonReference, "it answers itself")
+
 func readComment(in input) (value, error) {
 	reply, _ := in.record["reply"].(map[string]any)
 	root, _, err := strongRef(reply, "root")
@@ -44,8 +51,8 @@ func readComment(in input) (value, error) {
 	switch {
 	case root.kind == toComment:
 		return nil, flawed(ReasonReference, "the root is no post")
-	case parent == target{toComment, in.did, in.rkey}:
-		return nil, flawed(ReasonReference, "it answers itself")
+	case commentValue{parent: parent}.answers(in.did, in.rkey):
+		return nil, errSelfAnswer
 	case parent.kind != toComment && parent.kind == root.kind && parent != root:
 		return nil, flawed(ReasonReference, "the parent is another post than the root")
 	case parent.kind != toComment:

@@ -206,6 +206,9 @@ func (x *Index) read(k *kind, did syntax.DID, op Op) (value, Reason, error) {
 		return nil, ReasonCID, fmt.Errorf("CID %.100q", op.CID)
 	}
 	if op.Plain != nil {
+		if c, ok := op.Plain.value.(commentValue); ok && c.answers(did, op.RKey) {
+			return nil, ReasonReference, errSelfAnswer
+		}
 		return op.Plain.value, "", nil
 	}
 	if err := checkText(op.Record, 0); err != nil {

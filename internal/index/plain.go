@@ -1,7 +1,9 @@
 package index
 
 import (
+	"bytes"
 	"strings"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -9,7 +11,8 @@ import (
 )
 
 // Plain is a record that was read from JSON of the plainest form, validation
-// included. Most records on a stream are votes, and most votes are such.
+// included. Most records on a stream are votes, most others comments and
+// subscriptions, and most of these are such.
 type Plain struct {
 	// JSON is the record as it came.
 	JSON  []byte
@@ -20,10 +23,16 @@ type Plain struct {
 // accepts nothing that its lexicon does not; what it says no to may be fine all
 // the same, and is to be decoded and prepared as others are.
 func ReadPlain(collection string, record []byte) (*Plain, bool) {
-	if collection != string(VoteCollection) {
-		return nil, false
+	var v value
+	var ok bool
+	switch collection {
+	case string(VoteCollection):
+		v, ok = readPlainVote(record)
+	case string(SubscriptionCollection):
+		v, ok = readPlainSubscription(record)
+	case string(CommentCollection):
+		v, ok = readPlainComment(record)
 	}
-	v, ok := readPlainVote(record)
 	if !ok {
 		return nil, false
 	}
@@ -59,6 +68,122 @@ func readPlainVote(record []byte) (stand, bool) {
 	})
 	return v, ok && s.End() && seen == 0b1111
 }
+
+func readPlainSubscription(record []byte) (stand, bool) {
+	v := stand{value: defaultVisible}
+	var seen once
+	s := plain.New(record)
+	ok := s.Object(func(key []byte) bool {
+		if string(key) == "contentVisibility" {
+			n, ok := s.Integer()
+			v.value = min(max(n, leastVisible), mostVisible)
+			return ok && seen.first(3)
+		}
+		text, ok := s.Text()
+		if !ok {
+			return false
+		}
+		switch string(key) {
+		case "$type":
+			return seen.first(0) && string(text) == string(SubscriptionCollection)
+		case "createdAt":
+			return seen.first(1) && isPlainTime(text)
+		case "subject":
+			var err error
+			v.account, err = syntax.ParseDID(string(text))
+			return seen.first(2) && err == nil && len(text) <= MaxDIDBytes && accountMethod(v.account)
+		}
+		return false
+	})
+	return v, ok && s.End() && seen&0b0111 == 0b0111
+}
+
+// plainLetters is how long a comment may be: one letter is one grapheme here.
+const plainLetters = 3000
+
+// readPlainComment reads a comment that is nothing but text. The record is kept
+// as it came, which must be how encode writes it.
+func readPlainComment(record []byte) (commentValue, bool) {
+	v := commentValue{record: record}
+	var seen once
+	s := plain.New(record)
+	ok := isEncoded(record) && s.Object(func(key []byte) bool {
+		if string(key) == "reply" {
+			ok := s.Object(func(key []byte) (ok bool) {
+				switch string(key) {
+				case "parent":
+					v.parent, ok = readPlainRef(s)
+					return ok && seen.first(0)
+				case "root":
+					v.root, ok = readPlainRef(s)
+					return ok && seen.first(1)
+				}
+				return false
+			})
+			return ok && seen.first(2)
+		}
+		text, ok := s.Text()
+		if !ok {
+			return false
+		}
+		switch string(key) {
+		case "$type":
+			return seen.first(3) && string(text) == string(CommentCollection)
+		case "content":
+			return seen.first(4) && len(text) <= plainLetters
+		case "createdAt":
+			at, err := time.Parse(time.RFC3339Nano, string(text))
+			v.createdAt = at.UnixMicro()
+			return seen.first(5) && isPlainTime(text) && err == nil
+		}
+		return false
+	})
+	ok = ok && s.End() && seen == 0b111111 && v.root.kind == toPost && len(record) <= MaxRecordBytes
+	if v.parent == v.root {
+		v.parent = target{}
+	}
+	return v, ok && (v.parent.kind == 0 || v.parent.kind == toComment)
+}
+
+// isEncoded reports whether JSON that holds but objects and plain text is as
+// encode writes it: keys in their order, and no space.
+func isEncoded(record []byte) bool {
+	var last [maxPlainDepth][]byte // key of each object that is open
+	depth := -1
+	for i := 0; i < len(record); i++ {
+		switch record[i] {
+		case '{':
+			if depth++; depth == len(last) {
+				return false
+			}
+			last[depth] = nil
+		case '}':
+			if depth--; depth < -1 {
+				return false
+			}
+		case '"':
+			n := bytes.IndexByte(record[i+1:], '"')
+			if n < 0 {
+				return false
+			}
+			text := record[i+1 : i+1+n]
+			i += n + 1
+			if depth < 0 || i+1 < len(record) && record[i+1] == ':' {
+				if depth < 0 || bytes.Compare(text, last[depth]) <= 0 {
+					return false
+				}
+				last[depth] = text
+			}
+		case ',', ':':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// maxPlainDepth is how deep plain records nest.
+const maxPlainDepth = 4
 
 // readPlainRef reads a com.atproto.repo.strongRef.
 func readPlainRef(s *plain.Scanner) (t target, ok bool) {
@@ -130,6 +255,10 @@ func isTID(k syntax.RecordKey) bool {
 	}
 	return true
 }
+
+// IsTID reports whether text is a TID, as syntax.ParseTID does, in a fraction of
+// the time.
+func IsTID(text string) bool { return isTID(syntax.RecordKey(text)) }
 
 // isCID is what syntax.ParseCID accepts.
 func isCID(text string) bool {

@@ -234,8 +234,10 @@ func (c *flatCommit) operation() (index.Op, *index.Drop) {
 	if len(c.RKey) > index.MaxKeyBytes {
 		return op, &index.Drop{Collection: op.Collection, Reason: index.ReasonLongKey}
 	}
-	if _, err := syntax.ParseRecordKey(c.RKey); err != nil {
-		return op, &index.Drop{Collection: op.Collection, Reason: reasonPath, Err: err}
+	if !index.IsTID(c.RKey) { // which is one
+		if _, err := syntax.ParseRecordKey(c.RKey); err != nil {
+			return op, &index.Drop{Collection: op.Collection, Reason: reasonPath, Err: err}
+		}
 	}
 	switch c.Operation {
 	case "delete":

@@ -179,8 +179,8 @@ func (in *Ingester) leap(_ context.Context, did syntax.DID, r *repo, rev int64, 
 
 // revision reads a revision as the number that it is compared by.
 func (in *Ingester) revision(text string) (int64, *dropError) {
-	tid, err := syntax.ParseTID(text)
-	if err != nil || tid.Integer() == 0 || tid.Integer() > math.MaxInt64 {
+	tid := syntax.TID(text)
+	if !index.IsTID(text) || tid.Integer() == 0 || tid.Integer() > math.MaxInt64 {
 		return 0, &dropError{index.ReasonRev, fmt.Errorf("revision %.20q", text)}
 	}
 	if ahead := tid.Time().Sub(in.cfg.Now()); ahead > maxAhead {

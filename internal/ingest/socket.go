@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/coder/websocket"
 )
+
+// keptBuffer is how large a buffer may be that is used again.
+const keptBuffer = 64 << 10
 
 // dialTimeout bounds connecting, up to the answer to the upgrade.
 const dialTimeout = 30 * time.Second
@@ -32,6 +36,8 @@ type socket struct {
 	// while one is being handled, however long that takes.
 	waiting atomic.Int64
 	gone    atomic.Pointer[error]
+	// buffer holds the frame that was read last.
+	buffer bytes.Buffer
 }
 
 // dial connects. With a subprotocol, the host must agree to it.
@@ -68,31 +74,38 @@ func refusedUpgrade(res *http.Response, err error) error {
 	return &infoError{Name: short(said.Error), Message: short(said.Message), Final: true}
 }
 
-// read returns the next frame. One that is too large is read past and comes
-// back as a *dropError; the next frame is not affected.
+// read returns the next frame; text stays as it is until the next read only. One
+// that is too large is read past and comes back as a *dropError; the next frame
+// is not affected.
 func (s *socket) read(ctx context.Context) ([]byte, error) {
-	reading, cancel := context.WithTimeoutCause(ctx, s.limits.Silence, errSilence)
-	defer cancel()
 	s.waiting.Store(time.Now().UnixNano())
 	defer s.waiting.Store(0)
-	kind, r, err := s.conn.Reader(reading)
+	kind, r, err := s.conn.Reader(ctx)
 	if err != nil {
-		return nil, s.failure(reading, err)
+		return nil, s.failure(ctx, err)
 	}
-	frame, err := io.ReadAll(io.LimitReader(r, s.limits.Frame+1))
+	if s.buffer.Cap() > keptBuffer {
+		s.buffer = bytes.Buffer{}
+	}
+	s.buffer.Reset()
+	_, err = s.buffer.ReadFrom(io.LimitReader(r, s.limits.Frame+1))
+	frame := s.buffer.Bytes()
 	if err == nil && int64(len(frame)) > s.limits.Frame {
 		if _, err = io.Copy(io.Discard, r); err == nil {
 			return nil, dropped(reasonOversize, fmt.Errorf("frame over %d bytes", s.limits.Frame))
 		}
 	}
 	if err != nil {
-		return nil, s.failure(reading, err)
+		return nil, s.failure(ctx, err)
 	}
 	if kind == websocket.MessageBinary && s.unpack != nil {
 		return s.unpack(frame)
 	}
 	if kind != s.want {
 		return nil, dropped(reasonFrame, fmt.Errorf("%s frame", kind))
+	}
+	if kind == websocket.MessageBinary {
+		frame = bytes.Clone(frame)
 	}
 	return frame, nil
 }
@@ -108,9 +121,10 @@ func (s *socket) failure(ctx context.Context, err error) error {
 	return fmt.Errorf("read: %w", err)
 }
 
-// watch asks a silent host whether it is still there, until ctx ends.
+// watch ends the connection to a host that says nothing for too long, and asks
+// one that is silent whether it is still there, until ctx ends.
 func (s *socket) watch(ctx context.Context) {
-	ticker := time.NewTicker(s.limits.Ping / 2)
+	ticker := time.NewTicker(min(s.limits.Ping, s.limits.Silence) / 2)
 	defer ticker.Stop()
 	for {
 		select {
@@ -119,18 +133,31 @@ func (s *socket) watch(ctx context.Context) {
 		case <-ticker.C:
 		}
 		since := s.waiting.Load()
-		if since == 0 || time.Since(time.Unix(0, since)) < s.limits.Ping {
+		if since == 0 {
+			continue
+		}
+		silent := time.Since(time.Unix(0, since))
+		if silent >= s.limits.Silence {
+			s.end(&errSilence)
+			return
+		}
+		if silent < s.limits.Ping {
 			continue
 		}
 		asking, cancel := context.WithTimeout(ctx, s.limits.Pong)
 		err := s.conn.Ping(asking)
 		cancel()
 		if err != nil && ctx.Err() == nil && s.waiting.Load() == since {
-			s.gone.Store(&errNoPong)
-			s.close()
+			s.end(&errNoPong)
 			return
 		}
 	}
+}
+
+// end closes the connection for a reason.
+func (s *socket) end(why *error) {
+	s.gone.Store(why)
+	s.close()
 }
 
 // close ends the connection at once; a read that waits returns.
