@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
 	"maps"
@@ -40,34 +41,69 @@ type batch struct {
 }
 
 // index gathers arrivals into batches and commits them until there are no
-// more (nil) or ctx ends.
+// more (nil) or ctx ends. While one is committed, the next is made ready.
 func (s *source) index(ctx context.Context, from <-chan arrival, pending *semaphore.Weighted) error {
+	last := &committing{done: make(chan struct{})}
+	close(last.done)
 	for {
-		arrivals := s.gather(ctx, from)
+		arrivals := s.gather(ctx, from, last.done)
 		if len(arrivals) == 0 {
-			return ctx.Err()
+			return cmp.Or(last.wait(), ctx.Err())
+		}
+		if signed(arrivals) {
+			<-last.done // what is known of repositories is in it
 		}
 		b, err := s.prepare(ctx, arrivals)
-		if err != nil {
+		if err = cmp.Or(last.wait(), err); err != nil {
 			return err
 		}
-		if err := s.commit(ctx, b); err != nil {
-			return err
+		last = s.begin(ctx, b, arrivals, pending)
+	}
+}
+
+// committing is a batch on its way into the database.
+type committing struct {
+	done chan struct{}
+	err  error
+}
+
+func (c *committing) wait() error {
+	<-c.done
+	return c.err
+}
+
+// begin commits a batch while the caller goes on.
+func (s *source) begin(ctx context.Context, b batch, arrivals []arrival, pending *semaphore.Weighted) *committing {
+	c := &committing{done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		began := time.Now()
+		if c.err = s.commit(ctx, b); c.err != nil {
+			return
 		}
+		s.pace.Store(int64(time.Since(began)) / int64(len(arrivals)))
 		for _, a := range arrivals {
 			pending.Release(a.size)
 		}
 		s.retry.reset()
-	}
+	}()
+	return c
 }
 
-// gather waits for an event and takes those that follow soon. It returns
-// nothing when there are no more, or when ctx ends.
-func (s *source) gather(ctx context.Context, from <-chan arrival) []arrival {
+// signed tells that some of what arrived is verified by what came before it.
+func signed(arrivals []arrival) bool {
+	return slices.ContainsFunc(arrivals, func(a arrival) bool { return a.event.commit != nil || a.event.sync != nil })
+}
+
+// gather waits for an event and takes those that follow soon, and as long as
+// the batch before is busy. It returns nothing when there are no more, or when
+// ctx ends.
+func (s *source) gather(ctx context.Context, from <-chan arrival, busy <-chan struct{}) []arrival {
 	var out []arrival
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for len(out) < s.in.cfg.Limits.BatchEvents {
+	soon := true
+	for most := 1; len(out) < most; {
 		select {
 		case a, ok := <-from:
 			if !ok {
@@ -75,17 +111,39 @@ func (s *source) gather(ctx context.Context, from <-chan arrival) []arrival {
 			}
 			if out = append(out, a); len(out) == 1 {
 				timer.Reset(s.in.cfg.Limits.BatchWait)
+				most, soon = s.most(a.event), true
 			}
 		case <-timer.C:
-			if len(out) > 0 {
-				return out
-			}
-			timer.Reset(time.Hour)
+			soon = false
+		case <-busy:
+			busy = nil
 		case <-ctx.Done():
 			return nil
 		}
+		if len(out) > 0 && !soon && busy == nil {
+			return out
+		}
 	}
 	return out
+}
+
+const (
+	// farBehind is from when on a stream is caught up with rather than followed.
+	farBehind = time.Second
+	// leastBatch is worth a transaction of its own however slow the database is.
+	leastBatch = 100
+)
+
+// most is how many events are committed together with a first one: what the
+// database takes CommitFor for, so that those who wait for it, and the events
+// that come next, do not wait for long. A stream that is far behind gets all
+// that a batch may have, which is quicker in all.
+func (s *source) most(first event) int {
+	most, pace := s.in.cfg.Limits.BatchEvents, s.pace.Load()
+	if pace <= 0 || !first.time.IsZero() && s.in.cfg.Now().Sub(first.time) > farBehind {
+		return most
+	}
+	return min(most, max(leastBatch, int(int64(s.in.cfg.Limits.CommitFor)/pace)))
 }
 
 // prepare decodes, verifies and validates. Repositories are spread over the

@@ -20,7 +20,8 @@ import (
 // saveTimeout bounds saving the cursor when stopping.
 const saveTimeout = 5 * time.Second
 
-// source follows one stream. It is used by one goroutine.
+// source follows one stream. It is used by one goroutine, but for batches that
+// are committed, one at a time, by one of their own.
 type source struct {
 	in     *Ingester
 	kind   string // Repos, Jetstream or Jetstream2
@@ -32,6 +33,7 @@ type source struct {
 	drops  rate.Sometimes
 
 	events atomic.Int64 // committed since they were counted last
+	pace   atomic.Int64 // nanoseconds that an event of the last batch took
 
 	loaded bool
 	at     place
