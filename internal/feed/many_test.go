@@ -14,14 +14,21 @@ import (
 	"github.com/atoll-social/atoll/test/size"
 )
 
-// applyAll writes records of one account in one transaction.
-func (m *model) applyAll(did syntax.DID, collection syntax.NSID, records []map[string]any) {
+// applyAll writes records of one account in one transaction, under the keys
+// that they name or others, and returns their URIs.
+func (m *model) applyAll(did syntax.DID, collection syntax.NSID, records []map[string]any) (uris []syntax.ATURI) {
 	m.t.Helper()
 	var commits []index.Commit
 	for _, record := range records {
 		record["$type"], record["createdAt"] = string(collection), "2026-03-01T11:00:00Z"
-		key := m.tid()
-		c, drops := m.p.index.Prepare(did, key, []index.Op{{Action: index.Create, Collection: collection, RKey: syntax.RecordKey(key), CID: someCID, Record: record}})
+		rev := m.tid()
+		key, ok := record["key"].(syntax.RecordKey)
+		if !ok {
+			key = syntax.RecordKey(rev)
+		}
+		delete(record, "key")
+		uris = append(uris, syntax.ATURI("at://"+string(did)+"/"+string(collection)+"/"+string(key)))
+		c, drops := m.p.index.Prepare(did, rev, []index.Op{{Action: index.Create, Collection: collection, RKey: key, CID: someCID, Record: record}})
 		if len(drops) > 0 {
 			m.t.Fatalf("dropped: %v", drops)
 		}
@@ -34,6 +41,7 @@ func (m *model) applyAll(did syntax.DID, collection syntax.NSID, records []map[s
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	return uris
 }
 
 // TestManySubscriptionsAndBlocks holds that who follows ten thousand communities

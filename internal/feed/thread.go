@@ -61,35 +61,30 @@ func (f *Feeds) Thread(ctx context.Context, q ThreadQuery) (Thread, error) {
 	if err != nil {
 		return Thread{}, err
 	}
-	if last, err := f.index.Seq(ctx); err != nil {
-		return Thread{}, err
-	} else if at.seq == 0 || at.seq > last {
-		at.seq = last
-	}
-	v, err := f.index.Viewer(ctx, q.Viewer)
+	g, err := f.ground(ctx, &at)
 	if err != nil {
 		return Thread{}, err
 	}
-	found, err := f.index.PostsByURI(ctx, v, []syntax.ATURI{q.Post})
+	r, err := g.cards.Reader(ctx, q.Viewer)
 	if err != nil {
 		return Thread{}, err
 	}
-	root, ok := found[q.Post]
-	if !ok || root.Blocked {
-		return Thread{}, fault.New(fault.NotFound, "There is no such post, or you may not see it.").WithCode("RootNotFound")
+	root, err := f.root(ctx, g, r, q.Post)
+	if err != nil {
+		return Thread{}, err
 	}
-	t := Thread{Post: root.Post}
-	ask := index.ThreadQuery{Post: root.Post, Order: q.Sort, Seq: at.seq, After: at.after, Limit: q.Limit, Answers: answersShown,
+	t := Thread{Post: root}
+	ask := index.ThreadQuery{Post: root, Order: q.Sort, Seq: at.seq, After: at.after, Limit: q.Limit, Answers: answersShown,
 		Depth: q.Depth, Most: q.Limit + 1 + threadMost}
 	if q.Sort == Top && q.Timeframe > 0 {
 		ask.Since = at.at.Add(-q.Timeframe).UnixMicro()
 	}
 	if q.Comment != "" {
-		if ask.Under, t.Context, err = f.linked(ctx, v, root.Post, q.By, q.Comment); err != nil {
+		if ask.Under, t.Context, err = f.linked(ctx, r.Viewer, root, q.By, q.Comment); err != nil {
 			return Thread{}, err
 		}
 	}
-	comments, next, err := f.index.Thread(ctx, v, ask)
+	comments, next, err := f.index.Thread(ctx, r.Viewer, ask)
 	if err != nil {
 		return Thread{}, err
 	}
@@ -97,6 +92,24 @@ func (f *Feeds) Thread(ctx context.Context, q ThreadQuery) (Thread, error) {
 		t.Cursor = f.seal(q.binding(), at, *next)
 	}
 	return t, nil
+}
+
+// root finds the post.
+func (f *Feeds) root(ctx context.Context, g soil, r *index.Reader, uri syntax.ATURI) (index.Post, error) {
+	id, ok, err := f.index.PostID(ctx, uri)
+	if err != nil {
+		return index.Post{}, err
+	}
+	var found []index.Post
+	if ok {
+		if found, err = g.cards.Posts(ctx, r, index.ByName, []int64{id}); err != nil {
+			return index.Post{}, err
+		}
+	}
+	if len(found) == 0 {
+		return index.Post{}, fault.New(fault.NotFound, "There is no such post, or you may not see it.").WithCode("RootNotFound")
+	}
+	return found[0], nil
 }
 
 // linked finds a comment and what stands above it.

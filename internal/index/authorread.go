@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
@@ -25,7 +26,7 @@ type written struct{ id, root, number int64 }
 // PostsBy returns posts by one author, as the viewer sees them. next is where
 // the page ended, 0 on the last one.
 func (x *Index) PostsBy(ctx context.Context, v Viewer, q AuthorQuery) (posts []Post, next int64, err error) {
-	err = x.byAuthor(ctx, q, postList, &next, func(rows []written) ([]bool, error) {
+	err = x.byAuthor(ctx, v, q, postList, &next, func(rows []written) ([]bool, error) {
 		ids := make([]int64, len(rows))
 		for i, r := range rows {
 			ids[i] = r.id
@@ -48,7 +49,7 @@ func (x *Index) PostsBy(ctx context.Context, v Viewer, q AuthorQuery) (posts []P
 
 // CommentsBy is PostsBy for comments: those on posts that the viewer sees.
 func (x *Index) CommentsBy(ctx context.Context, v Viewer, q AuthorQuery) (comments []*Comment, next int64, err error) {
-	err = x.byAuthor(ctx, q, commentList, &next, func(rows []written) ([]bool, error) {
+	err = x.byAuthor(ctx, v, q, commentList, &next, func(rows []written) ([]bool, error) {
 		some, err := x.commentsOn(ctx, v, rows)
 		shown := make([]bool, len(rows))
 		for i, r := range rows {
@@ -66,7 +67,7 @@ func (x *Index) CommentsBy(ctx context.Context, v Viewer, q AuthorQuery) (commen
 	return comments, next, nil
 }
 
-// commentsOn reads comments on different posts.
+// commentsOn reads comments on different posts, in three queries.
 func (x *Index) commentsOn(ctx context.Context, v Viewer, rows []written) (map[int64]*Comment, error) {
 	of := map[int64][]int64{}
 	var roots []int64
@@ -80,27 +81,20 @@ func (x *Index) commentsOn(ctx context.Context, v Viewer, rows []written) (map[i
 	if err != nil {
 		return nil, err
 	}
-	inCommunity := map[int64][]int64{}
+	var ids []int64
 	post := map[int64]Post{}
 	for root, p := range posts {
 		for _, id := range of[root] {
-			inCommunity[p.CommunityID] = append(inCommunity[p.CommunityID], id)
+			ids = append(ids, id)
 			post[id] = p
 		}
 	}
-	out := map[int64]*Comment{}
-	for community, ids := range inCommunity {
-		some, err := x.comments(ctx, v, Post{CommunityID: community}, ids)
-		if err != nil {
-			return nil, err
-		}
-		for id, c := range some {
-			p := post[id]
-			c.Post = Ref{p.URI(), p.CID}
-			out[id] = c
-		}
+	out, err := x.comments(ctx, v, Post{}, ids)
+	for id, c := range out {
+		p := post[id]
+		c.Post = Ref{p.URI(), p.CID}
 	}
-	return out, nil
+	return out, err
 }
 
 // authorList is how a sort of records is listed by author: the query, and how
@@ -118,9 +112,8 @@ var postList = authorList{query: `
 	bound: func(number int64) any { return tidText(number) },
 	scan: func(rows *sql.Rows) (w written, err error) {
 		var key syntax.RecordKey
-		if err = rows.Scan(&w.id, &key); err == nil {
-			w.number = tidNumber(key)
-		}
+		err = rows.Scan(&w.id, &key)
+		w.root, w.number = w.id, tidNumber(key)
 		return w, err
 	},
 }
@@ -136,41 +129,65 @@ var commentList = authorList{query: `
 	},
 }
 
-// byAuthor reads rows until enough of them are shown; show says which of them
-// are.
-func (x *Index) byAuthor(ctx context.Context, q AuthorQuery, list authorList, next *int64, show func([]written) ([]bool, error)) error {
+// byAuthor reads rows until enough of them are shown; show says which of some
+// are. Where most are hidden it looks at many at once.
+func (x *Index) byAuthor(ctx context.Context, v Viewer, q AuthorQuery, list authorList, next *int64, show func([]written) ([]bool, error)) error {
 	before, have := int64(math.MaxInt64), 0
 	if q.After != 0 {
 		before = q.After
 	}
-	for {
-		rows, err := x.writtenBefore(ctx, q, before, list)
+	for step := q.Limit + 1; ; step = max(step, hiddenStep) {
+		rows, err := x.writtenBefore(ctx, q, before, step, list)
 		if err != nil {
 			return err
 		}
-		shown, err := show(rows)
+		some, err := x.onShown(ctx, v, q, rows)
 		if err != nil {
 			return err
 		}
-		for i, r := range rows {
-			if shown[i] && have == q.Limit { // the one too many proves another page
-				*next = before
-				return nil
+		for part := range slices.Chunk(some, q.Limit+1) {
+			shown, err := show(part)
+			if err != nil {
+				return err
 			}
-			if shown[i] {
-				have++
+			for i, r := range part {
+				if shown[i] && have == q.Limit { // the one too many proves another page
+					*next = before
+					return nil
+				}
+				if shown[i] {
+					have++
+				}
+				before = r.number
 			}
-			before = r.number
 		}
-		if len(rows) <= q.Limit {
+		if len(rows) < step {
 			return nil
 		}
+		before = rows[step-1].number
 	}
 }
 
-func (x *Index) writtenBefore(ctx context.Context, q AuthorQuery, before int64, list authorList) ([]written, error) {
+// hiddenStep is how many rows are looked at at once where most are hidden.
+const hiddenStep = 512
+
+// onShown leaves out what is on posts that the viewer does not see, where there
+// are more rows than it takes to read whole.
+func (x *Index) onShown(ctx context.Context, v Viewer, q AuthorQuery, rows []written) ([]written, error) {
+	if len(rows) <= q.Limit+1 {
+		return rows, nil
+	}
+	roots := make([]int64, len(rows))
+	for i, r := range rows {
+		roots[i] = r.root
+	}
+	seen, err := x.Shown(ctx, v, ByName, roots)
+	return slices.DeleteFunc(slices.Clone(rows), func(r written) bool { return !seen[r.root] }), err
+}
+
+func (x *Index) writtenBefore(ctx context.Context, q AuthorQuery, before int64, limit int, list authorList) ([]written, error) {
 	//nolint:sqlclosecheck // each closes the rows
-	rows, err := x.db.Read().QueryContext(ctx, list.query, q.Author, string(q.Community), list.bound(before), q.Limit+1)
+	rows, err := x.db.Read().QueryContext(ctx, list.query, q.Author, string(q.Community), list.bound(before), limit)
 	if err != nil {
 		return nil, err
 	}

@@ -277,6 +277,14 @@ func (x *Index) PostsByURI(ctx context.Context, v Viewer, uris []syntax.ATURI) (
 	return out, nil
 }
 
+// PostID finds the row of the post that a URI means, in either form.
+func (x *Index) PostID(ctx context.Context, uri syntax.ATURI) (id int64, ok bool, err error) {
+	if id, ok, err = x.locate(ctx, uri); err != nil {
+		return 0, false, fmt.Errorf("find a post: %w", err)
+	}
+	return id, ok && !isComment(id), nil
+}
+
 // locatePosts finds the rows of posts, in two queries.
 func (x *Index) locatePosts(ctx context.Context, uris []syntax.ATURI) (map[syntax.ATURI]int64, error) {
 	var direct, legacy []any

@@ -101,8 +101,8 @@ func compareBranches(o Order) func(a, b branch) int {
 }
 
 // Thread returns part of a thread as the viewer sees it: the first level as it
-// stood at q.Seq, with what is below it now, in six queries. next is where the
-// page ended, nil on the last one.
+// stood at q.Seq, with what is below it now, in five queries, six for the pages
+// after the first. next is where the page ended, nil on the last one.
 func (x *Index) Thread(ctx context.Context, v Viewer, q ThreadQuery) (comments []*Comment, next *RankKey, err error) {
 	if q.Seq == 0 {
 		if q.Seq, err = x.Seq(ctx); err != nil {
@@ -188,9 +188,11 @@ const movedMeanwhile = 8
 // now without what has moved since, and that where it was.
 func (x *Index) firstLevel(ctx context.Context, q ThreadQuery) (level []branch, next *RankKey, err error) {
 	moved := map[int64]branch{}
-	seq, err := x.movedComments(ctx, q, q.Seq, moved)
-	if err != nil {
-		return nil, nil, err
+	seq := q.Seq
+	if q.After != nil { // some may have moved since the first page
+		if seq, err = x.movedComments(ctx, q, q.Seq, moved); err != nil {
+			return nil, nil, err
+		}
 	}
 	wanted := q.Limit + 1 + len(moved) + movedMeanwhile
 	now, err := x.levelNow(ctx, q, wanted)
@@ -362,25 +364,29 @@ func (x *Index) CommentIn(ctx context.Context, p Post, author syntax.DID, key sy
 	return id, ok, nil
 }
 
-// goneBecause is why the viewer does not see comment c by account a in the
-// community of the thread, parameter $3, as a number of Gone.
-func goneBecause(v Viewer) string {
+// goneBecause is why the viewer does not see comment c by account a in a
+// community, as a number of Gone.
+func goneBecause(v Viewer, community string) string {
 	blocked := `CAST($1 AS BIGINT) < 0`
 	if v.ID != 0 {
 		blocked = blockedPerson("c.author_id")
 	}
-	return `CASE WHEN c.deleted THEN 1 WHEN ` + banHolds("c.author_id", "$3") + ` THEN 2 WHEN NOT a.active THEN 3 WHEN ` + blocked + ` THEN 4 ELSE 0 END`
+	return `CASE WHEN c.deleted THEN 1 WHEN ` + banHolds("c.author_id", community) + ` THEN 2 WHEN NOT a.active THEN 3 WHEN ` + blocked + ` THEN 4 ELSE 0 END`
 }
 
 // comments reads comments of one thread, in at most store.MaxList at once, with
-// the viewer's votes.
+// the viewer's votes; or without a post, comments on any.
 func (x *Index) comments(ctx context.Context, v Viewer, p Post, ids []int64) (map[int64]*Comment, error) {
+	community := `$3`
+	if p.ID == 0 {
+		community = `(SELECT d.community_id FROM post d WHERE d.id = c.root_id AND CAST($3 AS BIGINT) = 0)`
+	}
 	out := make(map[int64]*Comment, len(ids))
 	for len(ids) > 0 {
 		part := ids[:min(len(ids), store.MaxList)]
 		ids = ids[len(part):]
 		list, args := store.List(4, part)
-		rows, err := x.db.Read().QueryContext(ctx, `SELECT `+commentFields+`, `+goneBecause(v)+`
+		rows, err := x.db.Read().QueryContext(ctx, `SELECT `+commentFields+`, `+goneBecause(v, community)+`
 			FROM comment c CROSS JOIN account a LEFT JOIN comment_tally t ON t.comment_id = c.id
 			LEFT JOIN actor_profile i ON i.account_id = c.author_id
 			LEFT JOIN comment o ON o.id = COALESCE(c.parent_id, c.gone_parent) LEFT JOIN account u ON u.id = o.author_id

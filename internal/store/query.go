@@ -40,6 +40,7 @@ func (r reader) ExecContext(ctx context.Context, query string, args ...any) (sql
 	if err != nil {
 		return nil, err
 	}
+	r.db.queried(query)
 	return r.db.readers.ExecContext(ctx, query, args...)
 }
 
@@ -49,6 +50,7 @@ func (r reader) QueryContext(ctx context.Context, query string, args ...any) (*s
 	if err != nil {
 		return nil, err
 	}
+	r.db.queried(query)
 	return r.db.readers.QueryContext(ctx, query, args...)
 }
 
@@ -58,6 +60,7 @@ func (r reader) QueryRowContext(ctx context.Context, query string, args ...any) 
 	if err != nil {
 		return failedRow(err)
 	}
+	r.db.queried(query)
 	return r.db.readers.QueryRowContext(ctx, query, args...)
 }
 

@@ -62,7 +62,7 @@ func openSQLite(ctx context.Context, cfg Config) (*DB, error) {
 	if err := prepareFolder(path); err != nil {
 		return nil, err
 	}
-	db := &DB{engine: SQLite, path: path, logger: cfg.Logger, acquireFor: acquireFor}
+	db := &DB{engine: SQLite, path: path, logger: cfg.Logger, queried: cfg.Queried, acquireFor: acquireFor}
 	db.writer = openWriter(path)
 	db.readers = sql.OpenDB(connector{sqliteDSN(path, "deferred", 5*time.Second, readerPragmas)})
 	limit := cfg.MaxReaders

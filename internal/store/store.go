@@ -34,6 +34,9 @@ type Config struct {
 	MaxReaders int
 	// Logger may be nil.
 	Logger *slog.Logger
+	// Queried is told every statement of Read before it runs; nil tells nobody.
+	// Tests count by it.
+	Queried func(query string) `json:"-"`
 }
 
 // DB is an open database. It is safe for concurrent use.
@@ -45,6 +48,7 @@ type DB struct {
 	readers, writer *sql.DB
 	path            string
 	logger          *slog.Logger
+	queried         func(query string)
 	acquireFor      time.Duration // how long to wait for a connection
 }
 
@@ -55,6 +59,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.Logger = cfg.Logger.With("component", "store")
+	if cfg.Queried == nil {
+		cfg.Queried = func(string) {}
+	}
 	switch {
 	case cfg.URL != "":
 		return openPostgres(ctx, cfg)
