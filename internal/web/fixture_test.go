@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +49,7 @@ type site struct {
 	pds      *fakePDS
 	hosting  *fakeHosting
 	handler  http.Handler
+	queries  atomic.Int64
 }
 
 // directory knows the people of the samples.
@@ -112,15 +114,15 @@ func (noPictures) Get(context.Context, media.Preset, syntax.DID, syntax.CID) (me
 // configuration first.
 func newSite(t *testing.T, change ...func(*Config)) *site {
 	t.Helper()
-	db := storetest.New(t, store.SQLite)
+	s := &site{servers: &fakeServers{}}
+	stored := storetest.NewConfig(t, store.SQLite)
+	stored.Queried = func(string) { s.queries.Add(1) }
+	db := storetest.Open(t, stored)
 	now := func() time.Time { return sampleNow }
 	ring := ok(keyring.Parse(ok(keyring.Generate())(t)))(t)
-	s := &site{
-		db:       db,
-		servers:  &fakeServers{},
-		sessions: ok(session.New(session.Config{DB: db, Ring: ring, Logger: slog.New(slog.DiscardHandler), Now: now}))(t),
-		index:    ok(index.New(index.Config{DB: db, Now: now}))(t),
-	}
+	s.db = db
+	s.sessions = ok(session.New(session.Config{DB: db, Ring: ring, Logger: slog.New(slog.DiscardHandler), Now: now}))(t)
+	s.index = ok(index.New(index.Config{DB: db, Now: now}))(t)
 	s.pds = &fakePDS{records: map[pds.Place]map[string]any{}, Agent: ok(agent.New(agent.Config{
 		DB: db, Directory: directory{}, HTTP: http.DefaultClient, Logger: slog.New(slog.DiscardHandler), Now: now,
 		Open: func(context.Context, agent.Actor) (pds.Doer, error) { return nil, client.ErrNotFound },
