@@ -150,6 +150,7 @@ func (d *Daemon) content(i *instance) (*content, error) {
 	if err != nil {
 		return nil, err
 	}
+	i.work("index", func(ctx context.Context) error { return ix.Run(ctx, d.cfg.Logger.With("component", "index")) })
 	cursors, err := index.NewCursors(i.Ring.Derive(cursorKey, 32))
 	if err != nil {
 		return nil, err

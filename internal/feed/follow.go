@@ -13,9 +13,6 @@ const (
 	held = 366 * 24 * time.Hour
 	// margin keeps what is being forgotten apart from what is asked of memory.
 	margin = 24 * time.Hour
-	// pollEvery is how often other processes are asked for changes; those of this
-	// one wake it.
-	pollEvery = 100 * time.Millisecond
 	// forgetEvery is how often what is too old is dropped.
 	forgetEvery = time.Minute
 	// lostAfter is when so much may have been missed that lists begin anew.
@@ -34,11 +31,12 @@ func (f *Feeds) Run(ctx context.Context) error {
 		return nil
 	}
 	woken := f.index.Watch(ctx)
-	poll, forget := time.NewTicker(pollEvery), time.NewTicker(forgetEvery)
+	poll, forget := time.NewTimer(f.index.Patience()), time.NewTicker(forgetEvery)
 	defer poll.Stop()
 	defer forget.Stop()
 	wrong := false
 	for {
+		poll.Reset(f.index.Patience())
 		err := f.keepUp(ctx)
 		if err != nil && !wrong && ctx.Err() == nil {
 			f.logger.WarnContext(ctx, "feeds cannot be kept up to date; trying on", "error", err)

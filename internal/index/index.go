@@ -37,6 +37,7 @@ type Index struct {
 	pruned  atomic.Int64 // when rank_change was pruned last, in microseconds
 	// watchers are told after commits.
 	watchers watchers
+	told     atomic.Bool // of what other processes commit, too
 }
 
 // New checks cfg and reads the built-in lexicons. It does no I/O.
@@ -52,7 +53,8 @@ func New(cfg Config) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
-	return &Index{db: cfg.DB, now: now, catalog: catalog, ids: newIDSource(now), memory: newMemory()}, nil
+	return &Index{db: cfg.DB, now: now, catalog: catalog, ids: newIDSource(now), memory: newMemory(),
+		watchers: watchers{own: make(chan struct{}, 1)}}, nil
 }
 
 // kind is one record type: how its records are read and how they are applied.

@@ -12,11 +12,14 @@ import (
 type watchers struct {
 	mu   sync.Mutex
 	list []chan struct{}
+	// own is for who tells other processes.
+	own chan struct{}
 }
 
-// Watch returns a channel that gets a value soon after something in this
-// process has changed the index, until ctx ends. Several changes may give one.
-// What other processes change is found by asking Changes.
+// Watch returns a channel that gets a value soon after the index has changed,
+// until ctx ends. Several changes may give one. While Run runs it is told what
+// other processes change, too; a change may be lost when the connection for that
+// breaks, so whoever watches asks Changes after some Patience.
 func (x *Index) Watch(ctx context.Context) <-chan struct{} {
 	c := make(chan struct{}, 1)
 	x.watchers.mu.Lock()
@@ -30,14 +33,25 @@ func (x *Index) Watch(ctx context.Context) <-chan struct{} {
 	return c
 }
 
+// wake tells that this process has changed the index.
 func (w *watchers) wake() {
+	nudge(w.own)
+	w.hear()
+}
+
+// hear tells that somebody has.
+func (w *watchers) hear() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.list {
-		select {
-		case c <- struct{}{}:
-		default: // it has not looked since the last one
-		}
+		nudge(c)
+	}
+}
+
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it has not looked since the last one
 	}
 }
 

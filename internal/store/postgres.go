@@ -31,7 +31,7 @@ func openPostgres(ctx context.Context, cfg Config) (*DB, error) {
 	pool.SetMaxOpenConns(limit)
 	pool.SetMaxIdleConns(limit)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	db := &DB{engine: Postgres, readers: pool, writer: pool, logger: cfg.Logger, queried: cfg.Queried, acquireFor: acquireFor}
+	db := &DB{engine: Postgres, config: config, readers: pool, writer: pool, logger: cfg.Logger, queried: cfg.Queried, acquireFor: acquireFor}
 	if err := db.probePostgres(ctx); err != nil {
 		where := fmt.Sprintf("PostgreSQL at %s:%d, database %q, user %q", config.Host, config.Port, config.Database, config.User)
 		return nil, errors.Join(fmt.Errorf("open %s: %w", where, err), db.Close())

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Engine names a database engine.
@@ -49,7 +51,8 @@ type DB struct {
 	path            string
 	logger          *slog.Logger
 	queried         func(query string)
-	acquireFor      time.Duration // how long to wait for a connection
+	config          *pgx.ConnConfig // of PostgreSQL
+	acquireFor      time.Duration   // how long to wait for a connection
 }
 
 // Open opens the database and checks that it answers. It doesn't migrate.

@@ -1,0 +1,81 @@
+package feed
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/atoll-social/atoll/internal/store"
+	"github.com/atoll-social/atoll/internal/store/storetest"
+)
+
+// eventually waits for something that other goroutines do.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+// run follows the index as the program does, until stop.
+func (p *process) run(ctx context.Context) {
+	go func() { _ = p.index.Run(ctx, slog.New(slog.DiscardHandler)) }()
+	go func() { _ = p.feeds.Run(ctx) }()
+}
+
+// TestToldByOthers holds that processes on PostgreSQL tell each other of changes,
+// so that they need not ask all the time; that they ask again when the connection
+// breaks on which they are told, and stop when there is another one.
+func TestToldByOthers(t *testing.T) {
+	t.Parallel()
+	cfg, c := storetest.NewConfig(t, store.Postgres), newClock()
+	var count counter
+	counted := cfg
+	counted.Queried = count.queried
+	here, there := newProcess(t, cfg, c, false), newProcess(t, counted, c, false)
+	for _, p := range []*process{here, there} {
+		p.run(t.Context())
+	}
+	told := func() bool { return there.index.Patience() == time.Second }
+	eventually(t, "they hear each other", told)
+	m := newModel(t, here, c, "n", 12)
+	woken := there.index.Watch(t.Context())
+	write := func() {
+		t.Helper()
+		m.post(time.Minute)
+		seq, err := here.index.Seq(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		there.await(t, "there", seq)
+	}
+	for range 3 {
+		write()
+		<-woken
+	}
+	polls := count.during(t, func() error { time.Sleep(1200 * time.Millisecond); return nil })
+	if polls > 4 {
+		t.Errorf("%d queries in 1.2 s of silence, want one or two", polls)
+	}
+	_, err := here.db.Read().ExecContext(t.Context(), `
+		SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the break is noticed", func() bool { return !told() })
+	write() // found by asking
+	eventually(t, "they hear each other again", told)
+	for {
+		select {
+		case <-woken: // of the break
+			continue
+		default:
+		}
+		break
+	}
+	write()
+	<-woken
+}
