@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,6 +34,7 @@ const (
 
 // library is an index full of posts, and a member who follows and blocks many.
 type library struct {
+	cfg    store.Config
 	db     *store.DB
 	index  *index.Index
 	feeds  *feed.Feeds
@@ -45,7 +47,7 @@ func libraryDID(n int64) syntax.DID { return syntax.DID(fmt.Sprintf("did:plc:%02
 // BenchmarkFeed is pages in process, whole, as members and visitors get them, at
 // ten thousand posts and, with TEST_SIZE=full, at a million: the home page of a
 // member who follows 100 communities and blocks 200 people; a community's page by
-// eight readers, alone and while the indexer is saturated.
+// eight readers, alone and while the indexer is saturated; and the start.
 func BenchmarkFeed(b *testing.B) {
 	sizes := []int{10_000}
 	if size.Full() {
@@ -58,7 +60,10 @@ func BenchmarkFeed(b *testing.B) {
 				b.Run("home", func(b *testing.B) { l.pages(b, l.home) })
 				b.Run("community", func(b *testing.B) { l.parallel(b, l.community) })
 				b.Run("community-member", func(b *testing.B) { l.parallel(b, l.communityAsMember) })
-				b.Run("community-indexing", func(b *testing.B) { l.whileIndexing(b) })
+				b.Run("community-members", func(b *testing.B) { l.parallel(b, l.communityAsAnybody) })
+				b.Run("community-indexing", func(b *testing.B) { l.whileIndexing(b, l.community) })
+				b.Run("community-member-indexing", func(b *testing.B) { l.whileIndexing(b, l.communityAsMember) })
+				b.Run("start", l.start)
 			})
 		}
 	}
@@ -66,7 +71,8 @@ func BenchmarkFeed(b *testing.B) {
 
 func newLibrary(b *testing.B, engine store.Engine, posts int) *library {
 	b.Helper()
-	l := &library{db: storetest.New(b, engine), member: libraryDID(1), random: rand.New(rand.NewPCG(1, 2))}
+	l := &library{cfg: storetest.NewConfig(b, engine), member: libraryDID(1), random: rand.New(rand.NewPCG(1, 2))}
+	l.db = storetest.Open(b, l.cfg)
 	var err error
 	if l.index, err = index.New(index.Config{DB: l.db}); err != nil {
 		b.Fatal(err)
@@ -206,6 +212,41 @@ func (l *library) communityAsMember(i int) feed.Query {
 	return q
 }
 
+// communityAsAnybody is as many members one after the other, of whom nothing is in
+// memory yet at first.
+func (l *library) communityAsAnybody(i int) feed.Query {
+	q := l.community(i)
+	q.Viewer = libraryDID(int64(1 + i%feedPeople))
+	return q
+}
+
+// start is another process that opens the same database, until it would say that it
+// is ready, and its first home page. What it loads for later is not waited for.
+func (l *library) start(b *testing.B) {
+	for range b.N {
+		db, err := store.Open(b.Context(), l.cfg)
+		must(b, err)
+		x, err := index.New(index.Config{DB: db})
+		must(b, err)
+		cursors, err := index.NewCursors(make([]byte, 32))
+		must(b, err)
+		feeds, err := feed.New(feed.Config{Index: x, Cursors: cursors, Logger: slog.New(slog.DiscardHandler)})
+		must(b, err)
+		ctx, stop := context.WithCancel(b.Context())
+		done := make(chan error, 1)
+		go func() { done <- feeds.Run(ctx) }()
+		must(b, feeds.Probe(ctx))
+		_, err = feeds.Page(ctx, l.home(0))
+		must(b, err)
+		b.StopTimer()
+		stop()
+		must(b, <-done)
+		must(b, db.Close())
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/start")
+}
+
 // pages asks one by one and tells how long the slowest take.
 func (l *library) pages(b *testing.B, query func(int) feed.Query) {
 	took := make([]time.Duration, 0, b.N)
@@ -229,42 +270,81 @@ func (l *library) pages(b *testing.B, query func(int) feed.Query) {
 // parallel has eight readers ask for different pages.
 func (l *library) parallel(b *testing.B, query func(int) feed.Query) {
 	b.ReportAllocs()
-	b.SetParallelism(max(1, feedReaders/runtime.GOMAXPROCS(0)))
-	var n atomic.Int64
 	used := startCPU()
 	b.ResetTimer()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := l.feeds.Page(context.Background(), query(int(n.Add(1))*13)); err != nil {
-				b.Error(err)
-			}
-		}
-	})
+	l.readers(b, query, func(n int64) bool { return n <= int64(b.N) })
 	used.report(b)
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pages/s")
 }
 
-// whileIndexing is the community's page while events are indexed as fast as they
-// can be.
-func (l *library) whileIndexing(b *testing.B) {
-	load := &indexLoad{random: rand.New(rand.NewPCG(5, uint64(b.N))), start: time.Now().Add(-time.Hour), posts: 2000, accounts: 5000}
-	ctx, stop := context.WithCancel(b.Context())
-	done := make(chan int)
-	go func() {
-		applied := 0
-		for ctx.Err() == nil {
-			batch := make([]indexEvent, indexBatch)
-			for i := range batch {
-				batch[i] = load.next()
+// readers has eight readers ask for pages as long as more says so of the number of
+// the next one. It returns how many they got in a second.
+func (l *library) readers(b *testing.B, query func(int) feed.Query, more func(n int64) bool) float64 {
+	var n, read atomic.Int64
+	var wg sync.WaitGroup
+	began := time.Now()
+	for range feedReaders {
+		wg.Go(func() {
+			for i := n.Add(1); more(i); i = n.Add(1) {
+				if _, err := l.feeds.Page(b.Context(), query(int(i)*13)); err != nil {
+					b.Error(err)
+				}
+				read.Add(1)
 			}
-			applyEvents(b, l.db, l.index, batch)
-			applied += len(batch)
+		})
+	}
+	wg.Wait()
+	return float64(read.Load()) / time.Since(began).Seconds()
+}
+
+// whileIndexing is pages by eight readers while events are indexed as fast as they
+// can be, and how much that is of what the same readers get without, right before.
+// One iteration is a second without, two while indexing.
+func (l *library) whileIndexing(b *testing.B, query func(int) feed.Query) {
+	load := &indexLoad{random: rand.New(rand.NewPCG(5, uint64(b.N))), start: time.Now().Add(-time.Hour), posts: 2000, accounts: 5000}
+	var alone, beside, events float64
+	l.readers(b, query, func(n int64) bool { return n <= feedCommunities }) // everything once
+	for range b.N {
+		alone += l.readers(b, query, within(time.Second)) / float64(b.N)
+		stop, applied := make(chan struct{}), make(chan int)
+		go l.indexing(b, load, stop, applied)
+		<-applied // it is at it
+		began := time.Now()
+		beside += l.readers(b, query, within(2*time.Second)) / float64(b.N)
+		close(stop)
+		events += float64(<-applied) / time.Since(began).Seconds() / float64(b.N)
+	}
+	b.ReportMetric(alone, "alone-pages/s")
+	b.ReportMetric(beside, "pages/s")
+	b.ReportMetric(100*beside/alone, "%-of-alone")
+	b.ReportMetric(events, "events/s")
+}
+
+func within(d time.Duration) func(int64) bool {
+	end := time.Now().Add(d)
+	return func(int64) bool { return time.Now().Before(end) }
+}
+
+// indexing applies events until stop. It tells when the first are applied, and
+// how many were since.
+func (l *library) indexing(b *testing.B, load *indexLoad, stop <-chan struct{}, applied chan<- int) {
+	sum := -indexBatch
+	for {
+		batch := make([]indexEvent, indexBatch)
+		for i := range batch {
+			batch[i] = load.next()
 		}
-		done <- applied
-	}()
-	l.parallel(b, l.community)
-	stop()
-	b.ReportMetric(float64(<-done)/b.Elapsed().Seconds(), "events/s")
+		applyEvents(b, l.db, l.index, batch)
+		if sum += len(batch); sum == 0 {
+			applied <- 0
+		}
+		select {
+		case <-stop:
+			applied <- sum
+			return
+		default:
+		}
+	}
 }
 
 // BenchmarkThread is the first page of a thread of 5,000 comments, with what

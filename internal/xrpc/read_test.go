@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"os"
 	"slices"
@@ -218,7 +219,8 @@ func TestEveryQueryIsListed(t *testing.T) {
 	}
 }
 
-// TestReasonsToHide holds F4: each reason to hide holds for every query.
+// TestReasonsToHide holds F4: each reason to hide holds for every query, while feeds
+// are loading and from memory, in which everything is that was shown before.
 func TestReasonsToHide(t *testing.T) {
 	t.Parallel()
 	const nowhere = "-"
@@ -256,10 +258,14 @@ func TestReasonsToHide(t *testing.T) {
 			post: "getDiscover getAll getPosts post.get getComments"},
 		{name: "changed since", do: func(l *library) { l.edit() }, post: "getDiscover getAll getPosts post.get getComments"},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+	for i := range 2 * len(tests) {
+		tt, loaded := tests[i/2], i%2 == 1
+		t.Run(fmt.Sprintf("%s, loaded %t", tt.name, loaded), func(t *testing.T) {
 			t.Parallel()
 			l := newLibrary(t)
+			if loaded {
+				l.loadFeeds()
+			}
 			before := map[string][]string{}
 			for _, mark := range []string{postMark, commentMark, communityMark, personMark} {
 				before[mark] = l.shows(mark, l.cookie)
@@ -274,6 +280,17 @@ func TestReasonsToHide(t *testing.T) {
 			}
 			l.stays(postMark, "", visitors, tt.forVisitors)
 		})
+	}
+}
+
+// loadFeeds has the lists in memory, as the program has soon after its start.
+func (l *library) loadFeeds() {
+	l.t.Helper()
+	go func() { _ = l.cfg.Feeds.Run(l.t.Context()) }()
+	for !l.cfg.Feeds.Loaded() {
+		if err := l.cfg.Feeds.Probe(l.t.Context()); err != nil {
+			l.t.Fatal(err)
+		}
 	}
 }
 
