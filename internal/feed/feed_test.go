@@ -191,7 +191,7 @@ func TestMemory(t *testing.T) {
 	for range n / 2 { // votes split pieces
 		r := ranks[random.IntN(n)]
 		r.Score, r.Hot = r.Score+random.Int64N(9), r.Hot+random.Int64N(900_000)
-		l.put(r)
+		l.put(r, 1)
 	}
 	if per := (heapBytes() - before) / int64(n); per > 300 {
 		t.Errorf("%d bytes for each of %d posts, want 300 at most", per, n)
@@ -219,7 +219,7 @@ func TestLists(t *testing.T) {
 	for range size.Size(20_000, 200_000) {
 		r := index.Rank{Post: 1 + random.Int64N(3000), Community: random.Int64N(4), State: index.State(random.IntN(3)),
 			CreatedAt: 1 + random.Int64N(500), Hot: random.Int64N(500), Score: random.Int64N(10)}
-		l.put(r)
+		l.put(r, 1)
 		if have[r.Post] = r; r.Community == 0 {
 			delete(have, r.Post)
 		}
@@ -233,7 +233,7 @@ func TestLists(t *testing.T) {
 				}
 			}
 			inOrder(want, o)
-			l.scope(community)[o].walk(&l.table, o, nil, func(e *entry) bool { got = append(got, e.rank()); return true })
+			l.scope(community).lists[o].walk(&l.table, o, nil, func(e *entry) bool { got = append(got, e.rank()); return true })
 			if !slices.Equal(want, got) {
 				t.Errorf("community %d, order %d: %d entries, want %d, or in another order", community, o, len(got), len(want))
 			}

@@ -14,8 +14,8 @@ type ground interface {
 	// span returns what of a scope stood after a place, in order: about n of
 	// them, and until where that is complete, nil for the end.
 	span(ctx context.Context, s section, after *index.RankKey, n int) (ranks []index.Rank, until *index.RankKey, err error)
-	// scores returns what a community accepted and was made since a time.
-	scores(ctx context.Context, community, since int64) ([]int64, error)
+	// bars are those of what a community accepted and was made since a time.
+	bars(ctx context.Context, community, since int64) (bars, error)
 }
 
 // section is a part of a scope in one order. 0 is no bound.
@@ -78,7 +78,7 @@ func (m *memory) span(_ context.Context, s section, after *index.RankKey, n int)
 	var until *index.RankKey
 	looked := 0
 	if scope := l.scope(s.community); scope != nil {
-		scope[s.order].walk(&l.table, s.order, after, func(e *entry) bool {
+		scope.lists[s.order].walk(&l.table, s.order, after, func(e *entry) bool {
 			if e.created >= s.since && !m.has(e.id) {
 				ranks = append(ranks, e.rank())
 			}
@@ -114,7 +114,7 @@ func (m *memory) window(s section, after *index.RankKey) []index.Rank {
 	var ranks []index.Rank
 	l := m.lists
 	if scope := l.scope(s.community); scope != nil {
-		scope[index.ByNew].walk(&l.table, index.ByNew, nil, func(e *entry) bool {
+		scope.lists[index.ByNew].walk(&l.table, index.ByNew, nil, func(e *entry) bool {
 			if e.created < s.since {
 				return false
 			}
@@ -136,19 +136,37 @@ func (l *lists) brief(s section) bool {
 		return true
 	}
 	// The chunk in which the window begins tells about how much is in it.
-	newest := &scope[index.ByNew]
+	newest := &scope.lists[index.ByNew]
 	c, _ := newest.seek(&l.table, index.ByNew, index.RankKey{Key: s.since, Post: -1})
 	within, total := (c+1)*chunkMost, (len(newest.chunks)+1)*chunkMost
 	return within*within < 16*total
 }
 
-func (m *memory) scores(_ context.Context, community, since int64) ([]int64, error) {
+// bars are kept with a community's lists until something in those changes.
+func (m *memory) bars(_ context.Context, community, since int64) (bars, error) {
 	l := m.lists
 	l.mu.RLock()
 	defer l.mu.RUnlock()
+	c := l.scope(community)
+	still := c != nil && c.changed <= m.seq
+	if still {
+		if k := c.counted.Load(); k != nil && k.since == since && k.changed == c.changed {
+			return k.bars, nil
+		}
+	}
+	b := barsOf(m.scores(c, community, since))
+	if still {
+		l.counts.Add(1)
+		c.counted.Store(&counted{since: since, changed: c.changed, bars: b})
+	}
+	return b, nil
+}
+
+// scores are those of a community's posts that were made since a time.
+func (m *memory) scores(c *scope, community, since int64) []int64 {
 	var out []int64
-	if scope := l.scope(community); scope != nil {
-		scope[index.ByNew].walk(&l.table, index.ByNew, nil, func(e *entry) bool {
+	if c != nil {
+		c.lists[index.ByNew].walk(&m.lists.table, index.ByNew, nil, func(e *entry) bool {
 			if e.created >= since && !m.has(e.id) {
 				out = append(out, e.score)
 			}
@@ -160,7 +178,7 @@ func (m *memory) scores(_ context.Context, community, since int64) ([]int64, err
 			out = append(out, r.Score)
 		}
 	})
-	return out, nil
+	return out
 }
 
 // between reports whether a rank stands after one place and not after another.
@@ -242,13 +260,13 @@ func (d *database) span(ctx context.Context, s section, after *index.RankKey, n 
 	return ranks, until, nil
 }
 
-func (d *database) scores(ctx context.Context, community, since int64) ([]int64, error) {
+func (d *database) bars(ctx context.Context, community, since int64) (bars, error) {
 	now, err := d.ix.Scores(ctx, community, since)
 	if err != nil {
-		return nil, err
+		return bars{}, err
 	}
 	if err := d.moved.read(ctx); err != nil {
-		return nil, err
+		return bars{}, err
 	}
 	var out []int64
 	for post, score := range now {
@@ -261,5 +279,5 @@ func (d *database) scores(ctx context.Context, community, since int64) ([]int64,
 			out = append(out, r.Score)
 		}
 	}
-	return out, nil
+	return barsOf(out), nil
 }

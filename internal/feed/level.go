@@ -38,23 +38,35 @@ func lift(level int, o index.Order) int64 {
 // everything is a bar that nothing fails.
 const everything = -1 << 62
 
-// bar is the least score that a level shows, given the scores of the window.
-// Without a vote in its favour nothing stands out.
-func bar(level int, scores func() ([]int64, error)) (int64, error) {
-	share := map[int]int{1: bestShare, 2: goodShare}[level]
-	switch {
-	case level >= 5:
+// bars are the least scores that the levels show that have to be counted: the
+// share of the best, and of the good.
+type bars struct{ best, good int64 }
+
+// barsOf takes the bars from the scores of the window, in any order. Without a
+// vote in its favour nothing stands out.
+func barsOf(scores []int64) bars {
+	if len(scores) == 0 {
+		return bars{1, 1}
+	}
+	slices.Sort(scores)
+	at := func(share int) int64 { return max(1, scores[len(scores)-(len(scores)*share+99)/100]) }
+	return bars{best: at(bestShare), good: at(goodShare)}
+}
+
+// bar is the least score that a level shows; count is asked for bars where the
+// level has one.
+func bar(level int, count func() (bars, error)) (int64, error) {
+	if level >= 5 {
 		return everything, nil
-	case share == 0:
+	}
+	if level > 2 {
 		return 0, nil
 	}
-	all, err := scores()
-	if err != nil || len(all) == 0 {
-		return 1, err
+	b, err := count()
+	if level == 1 {
+		return b.best, err
 	}
-	slices.Sort(all)
-	n := (len(all)*share + 99) / 100
-	return max(1, all[len(all)-n]), nil
+	return b.good, err
 }
 
 // barSince is where the window of a page begins.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/atoll-social/atoll/internal/index"
@@ -13,18 +14,31 @@ import (
 var orders = [...]index.Order{index.ByHot, index.ByTop, index.ByNew}
 
 // scope is the posts of one community, or all of them, in every order.
-type scope [len(orders)]list
-
-func (s *scope) insert(t *table, x slot) {
-	for _, o := range orders {
-		s[o].insert(t, o, x)
-	}
+type scope struct {
+	lists [len(orders)]list
+	// changed is the last transaction that has changed them.
+	changed int64
+	counted atomic.Pointer[counted] // nil before anybody asked
 }
 
-func (s *scope) remove(t *table, x slot) {
+// counted is the bars of a window as of a change.
+type counted struct {
+	since, changed int64
+	bars           bars
+}
+
+func (s *scope) insert(t *table, x slot, seq int64) {
 	for _, o := range orders {
-		s[o].remove(t, o, x)
+		s.lists[o].insert(t, o, x)
 	}
+	s.changed = seq
+}
+
+func (s *scope) remove(t *table, x slot, seq int64) {
+	for _, o := range orders {
+		s.lists[o].remove(t, o, x)
+	}
+	s.changed = seq
 }
 
 // lists are the posts made since the horizon, in memory, as of seq. What has
@@ -37,6 +51,8 @@ type lists struct {
 	history     history
 	seq         int64
 	horizon     int64 // microseconds
+	// counts is how often bars were counted.
+	counts atomic.Int64
 	// seen is when somebody last looked for changes. It belongs to whoever follows.
 	seen time.Time
 }
@@ -48,34 +64,34 @@ func newLists(seq, horizon int64) *lists {
 	}
 }
 
-// put places a post where r says, from wherever it was.
-func (l *lists) put(r index.Rank) {
+// put places a post where r says, from wherever it was, by transaction seq.
+func (l *lists) put(r index.Rank, seq int64) {
 	if s, ok := l.table.slots[r.Post]; ok {
 		if l.table.at(s).rank() == r {
 			return
 		}
-		l.take(s)
+		l.take(s, seq)
 	}
 	if r.Community == 0 || r.CreatedAt < l.horizon {
 		return
 	}
 	s := l.table.add(r)
-	l.all.insert(&l.table, s)
+	l.all.insert(&l.table, s, seq)
 	if r.State == index.Accepted {
 		c := l.communities[r.Community]
 		if c == nil {
 			c = &scope{}
 			l.communities[r.Community] = c
 		}
-		c.insert(&l.table, s)
+		c.insert(&l.table, s, seq)
 	}
 }
 
-func (l *lists) take(s slot) {
+func (l *lists) take(s slot, seq int64) {
 	e := l.table.at(s)
-	l.all.remove(&l.table, s)
+	l.all.remove(&l.table, s, seq)
 	if c := l.communities[e.community]; c != nil && e.state == index.Accepted {
-		if c.remove(&l.table, s); len(c[index.ByNew].chunks) == 0 {
+		if c.remove(&l.table, s, seq); len(c.lists[index.ByNew].chunks) == 0 {
 			delete(l.communities, e.community)
 		}
 	}
@@ -107,7 +123,7 @@ func (l *lists) follow(changes []index.Change, seq int64, now time.Time) {
 		for _, c := range changes[:n] {
 			if !done[c.Is.Post] {
 				done[c.Is.Post] = true
-				l.put(c.Is)
+				l.put(c.Is, seq)
 			}
 		}
 		l.mu.Unlock()
@@ -124,7 +140,7 @@ func (l *lists) forget(horizon int64) (more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.horizon = max(l.horizon, horizon)
-	newest := &l.all[index.ByNew]
+	newest := &l.all.lists[index.ByNew]
 	for range atOnce {
 		if len(newest.chunks) == 0 {
 			return false
@@ -134,7 +150,7 @@ func (l *lists) forget(horizon int64) (more bool) {
 		if l.table.at(s).created >= l.horizon {
 			return false
 		}
-		l.take(s)
+		l.take(s, l.seq)
 	}
 	return true
 }
@@ -152,14 +168,14 @@ func build(ranks []index.Rank, seq, horizon int64) *lists {
 			return cmp.Or(cmp.Compare(q.key(o), p.key(o)), cmp.Compare(q.id, p.id))
 		})
 		for _, s := range slots {
-			l.all[o].push(s)
+			l.all.lists[o].push(s)
 			if e := l.table.at(s); e.state == index.Accepted {
 				c := l.communities[e.community]
 				if c == nil {
-					c = &scope{}
+					c = &scope{changed: seq}
 					l.communities[e.community] = c
 				}
-				c[o].push(s)
+				c.lists[o].push(s)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/go-cmp/cmp"
@@ -183,4 +184,61 @@ func (c *counter) last(n int) string {
 		out = append(out, q[:min(100, len(q))])
 	}
 	return strings.Join(out, "\n")
+}
+
+// TestBarsAreCountedOnce holds that what stands out in a community is counted again
+// only when something there has changed, and then at once.
+func TestBarsAreCountedOnce(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		c := newClock()
+		p := processOn(t, db, c)
+		m := newModel(t, p, c, "b", 22)
+		for i := range 30 {
+			m.post(time.Duration(i) * time.Hour)
+		}
+		m.subscribe(0, 1)
+		m.subscribe(1, 2)
+		m.subscribe(2, 4)
+		if err := p.feeds.keepUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		q := Query{Listing: Home, Sort: Hot, Viewer: m.reader(), Limit: 50}
+		first := func(community int) *known {
+			for _, k := range m.posts {
+				if k.community == community && k.accepted && !k.gone {
+					return k
+				}
+			}
+			t.Fatalf("community %d has no post", community)
+			return nil
+		}
+		steps := []struct {
+			name string
+			do   func()
+			want int64 // how often bars have been counted
+		}{
+			{"the first page", func() {}, 2},
+			{"again", func() {}, 2},
+			{"a vote where it does not matter", func() { m.vote(first(2), true) }, 2},
+			{"a vote where it does", func() { m.vote(first(0), true) }, 3},
+			{"and the other", func() { m.vote(first(1), true) }, 4},
+			{"a post is gone", func() { m.remove(first(0)) }, 5},
+			{"an hour later", func() {
+				for range 9 { // lists that nobody follows for longer begin anew
+					c.at.Add((7 * time.Minute).Microseconds())
+					uris(t, p.feeds, q)
+				}
+			}, 7},
+		}
+		for _, s := range steps {
+			s.do()
+			if diff := cmp.Diff(m.expect(q), uris(t, p.feeds, q)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", s.name, diff)
+			}
+			if got := p.feeds.lists.Load().counts.Load(); got != s.want {
+				t.Errorf("%s: counted %d times, want %d", s.name, got, s.want)
+			}
+		}
+	})
 }

@@ -84,7 +84,7 @@ func (f *Feeds) streams(ctx context.Context, q Query, r *index.Reader, at place,
 		if q.Sort == Top && q.Timeframe > 0 {
 			s.since = at.at.Add(-q.Timeframe).UnixMicro()
 		}
-		least, err := bar(level, func() ([]int64, error) { return g.scores(ctx, community, barSince(at.at)) })
+		least, err := bar(level, func() (bars, error) { return g.bars(ctx, community, barSince(at.at)) })
 		if err != nil {
 			return nil, err
 		}

@@ -10,7 +10,7 @@ import (
 // Bounds of what Cards keep, in about as many bytes, each of two generations;
 // and in votes, of some 50 bytes.
 const (
-	cardsMost   = 24 << 20
+	cardsMost   = 40 << 20
 	readersMost = 12 << 20
 	votesMost   = 100_000
 	placesMost  = 20_000
