@@ -42,8 +42,8 @@ func (k *Cards) keepReader(at readAt, r *Reader) {
 	defer k.mu.Unlock()
 	k.serials++
 	r.serial, r.self = k.serials, &dependence{}
-	if k.holds(at, 0, r.ID) {
-		r.self = k.depend(r.ID)
+	if k.holds(at, r.named) {
+		r.self = depend(k.reading, r.ID)
 		k.readers.put(r.DID, r)
 	}
 }
@@ -105,8 +105,8 @@ func (k *Cards) CommunityID(ctx context.Context, did syntax.DID) (id int64, ok b
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	// One that has nothing but posts is gone with the last of them.
-	if named && k.holds(at, 0, id) {
-		k.places.put(did, communityPlace{id, k.depend(id)})
+	if named && k.holds(at, func(t Trace) bool { return among(t.Accounts, id) }) {
+		k.places.put(did, communityPlace{id, depend(k.known, id)})
 	}
 	return id, true, nil
 }
@@ -211,8 +211,8 @@ func (k *Cards) keepCards(at readAt, read []*card) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range read {
-		if k.holds(at, c.post.ID, c.author, c.post.CommunityID) {
-			c.writer, c.place = k.depend(c.author), k.depend(c.post.CommunityID)
+		if k.holds(at, c.named) {
+			c.writer, c.place = depend(k.known, c.author), depend(k.known, c.post.CommunityID)
 			k.cards.put(c.post.ID, c)
 		}
 	}
@@ -276,7 +276,7 @@ func (k *Cards) votesOn(ctx context.Context, r *Reader, posts []Post) ([]*Vote, 
 func (k *Cards) keepVotes(at readAt, r *Reader, posts []int64, votes map[int64]*Vote) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if r.self.over || !k.holds(at, 0, r.ID) {
+	if r.self.over || !k.holds(at, r.named) {
 		return
 	}
 	for _, id := range posts {

@@ -35,9 +35,10 @@ type Cards struct {
 	readers shelf[syntax.DID, *Reader]
 	places  recent[syntax.DID, communityPlace]
 	votes   recent[voteKey, *Vote]
-	// known are the accounts that anything kept depends on.
-	known   map[int64]*dependence
-	serials int64
+	// known are the accounts that cards and places depend on, reading those whose
+	// readers are kept.
+	known, reading map[int64]*dependence
+	serials        int64
 
 	asked Asked
 }
@@ -54,6 +55,7 @@ func NewCards(x *Index) *Cards {
 		places:  recent[syntax.DID, communityPlace]{most: placesMost},
 		votes:   recent[voteKey, *Vote]{most: votesMost},
 		known:   map[int64]*dependence{},
+		reading: map[int64]*dependence{},
 	}
 }
 
@@ -79,6 +81,11 @@ type card struct {
 
 func (c *card) weight() int { return 1000 + len(c.post.Record) }
 
+// named reports whether a trace says that the card is over.
+func (c *card) named(t Trace) bool {
+	return among(t.Posts, c.post.ID) || among(t.Accounts, c.author) || among(t.Accounts, c.post.CommunityID)
+}
+
 func (c *card) over() bool { return c.writer.over || c.place.over }
 
 // Reader is who looks, with what they follow and block. Nil maps are those of a
@@ -92,6 +99,8 @@ type Reader struct {
 }
 
 func (r *Reader) weight() int { return 500 + 50*(len(r.follows)+len(r.people)+len(r.communities)) }
+
+func (r *Reader) named(t Trace) bool { return among(t.Readers, r.ID) }
 
 // Follows is which communities they follow, by their rows, and how much of each
 // they want to see, from 1 to 5. It must not be changed.
@@ -124,6 +133,7 @@ func (k *Cards) reset(seq int64) {
 	k.places.clear()
 	k.votes.clear()
 	clear(k.known)
+	clear(k.reading)
 }
 
 // Seq is the transaction as after which everything is.
@@ -141,7 +151,7 @@ func (k *Cards) Follow(seq int64, traces []Trace, ok bool) {
 	if seq <= k.seq {
 		return
 	}
-	if len(k.known) > dependenceMost {
+	if len(k.known)+len(k.reading) > dependenceMost {
 		ok = false
 	}
 	if !ok {
@@ -155,12 +165,8 @@ func (k *Cards) Follow(seq int64, traces []Trace, ok bool) {
 		for _, id := range t.Posts {
 			k.cards.drop(id)
 		}
-		for _, id := range t.Accounts {
-			if d := k.known[id]; d != nil {
-				d.over = true
-				delete(k.known, id)
-			}
-		}
+		end(k.known, t.Accounts)
+		end(k.reading, t.Readers)
 		k.traces = append(k.traces, t)
 	}
 	k.seq = seq
@@ -169,43 +175,45 @@ func (k *Cards) Follow(seq int64, traces []Trace, ok bool) {
 	}
 }
 
-func (k *Cards) now() readAt { return readAt{k.epoch, k.seq} }
-
-// holds reports whether nothing is over that was read since a moment.
-func (k *Cards) holds(since readAt, post int64, accounts ...int64) bool {
-	if since.epoch != k.epoch {
-		return false
-	}
-	if since.seq == k.seq {
-		return true
-	}
-	if len(k.traces) == 0 || k.traces[0].Seq > since.seq+1 {
-		return false
-	}
-	for _, t := range k.traces {
-		if t.Seq <= since.seq {
-			continue
-		}
-		if _, named := slices.BinarySearch(t.Posts, post); named {
-			return false
-		}
-		for _, id := range accounts {
-			if _, named := slices.BinarySearch(t.Accounts, id); named {
-				return false
-			}
+// end tells everything that depends on accounts that it is over.
+func end(all map[int64]*dependence, accounts []int64) {
+	for _, id := range accounts {
+		if d := all[id]; d != nil {
+			d.over = true
+			delete(all, id)
 		}
 	}
-	return true
 }
 
 // depend returns what things kept of an account share.
-func (k *Cards) depend(account int64) *dependence {
-	d := k.known[account]
+func depend(all map[int64]*dependence, account int64) *dependence {
+	d := all[account]
 	if d == nil {
 		d = &dependence{}
-		k.known[account] = d
+		all[account] = d
 	}
 	return d
+}
+
+func (k *Cards) now() readAt { return readAt{k.epoch, k.seq} }
+
+// holds reports whether none of what was read since a moment is over, as names says
+// of each trace.
+func (k *Cards) holds(since readAt, names func(Trace) bool) bool {
+	switch {
+	case since.epoch != k.epoch:
+		return false
+	case since.seq == k.seq:
+		return true
+	case len(k.traces) == 0 || k.traces[0].Seq > since.seq+1:
+		return false
+	}
+	return !slices.ContainsFunc(k.traces, func(t Trace) bool { return t.Seq > since.seq && names(t) })
+}
+
+func among(ids []int64, id int64) bool {
+	_, ok := slices.BinarySearch(ids, id)
+	return ok
 }
 
 // Asked tells how often the database was asked so far.

@@ -195,7 +195,7 @@ func TestCardsAskOnce(t *testing.T) {
 			{"the same again", func() {}, Asked{}},
 			{"others vote on others", func() { apply(t, x, spammer(1)) }, Asked{}},
 			{"somebody votes on one", func() { apply(t, x, prepare(t, x, voter(2), 1, vote(1, postURI(alice, 1), "up"))) }, Asked{Posts: 1}},
-			{"an author votes", func() { apply(t, x, prepare(t, x, alice, 2, vote(3, postURI(voter(1), 9), "up"))) }, Asked{Posts: 1}},
+			{"an author votes", func() { apply(t, x, prepare(t, x, alice, 2, vote(3, postURI(voter(1), 9), "up"))) }, Asked{}},
 			{"the reader votes", func() { apply(t, x, prepare(t, x, bob, 2, vote(4, postURI(alice, 1), "down"))) }, Asked{Posts: 1, Readers: 1, Votes: 1}},
 			{"a community has another name", func() { identify(t, x, Identity{DID: gardens, Handle: "gardens.example.com"}) }, Asked{Posts: 1}},
 			{"a comment", func() { apply(t, x, prepare(t, x, voter(3), 1, comment(1, postURI(bob, 1), postURI(bob, 1)))) }, Asked{Posts: 1}},
@@ -456,7 +456,7 @@ func TestUnknownTraces(t *testing.T) {
 		if !known(0, 3) || known(0, 4) || known(0, tracesMost+1) {
 			t.Errorf("known: all %v, more than all %v, too many %v; want true, false, false", known(0, 3), known(0, 4), known(0, tracesMost+1))
 		}
-		change(`UPDATE shown_change SET trace = $1 WHERE seq = 2`, Trace{Posts: make([]int64, traceMost+1)}.encode())
+		change(`UPDATE shown_change SET trace = $1 WHERE seq = 2`, (&Trace{Posts: make([]int64, traceMost+1)}).encode())
 		if known(0, 3) || !known(2, 3) {
 			t.Error("a trace of too much counts as one of little")
 		}
@@ -464,7 +464,7 @@ func TestUnknownTraces(t *testing.T) {
 		if known(2, 3) {
 			t.Error("a missing trace counts as one of nothing")
 		}
-		for _, bad := range [][]byte{{}, {9}, {namesSome}, {namesSome, 1}, {namesSome, 0xff, 0xff, 0xff, 0x7f}} {
+		for _, bad := range [][]byte{{}, {9}, {namesSome}, {namesSome, 1, 1, 0}, {namesSome, 0xff, 0xff, 0xff, 0x7f}} {
 			if ok, err := (&Trace{}).decode(bad); ok || err == nil {
 				t.Errorf("%x was read", bad)
 			}
@@ -487,7 +487,7 @@ func TestUnknownTraces(t *testing.T) {
 }
 
 func FuzzTrace(f *testing.F) {
-	f.Add(Trace{Posts: []int64{1, 5}, Accounts: []int64{9}}.encode())
+	f.Add((&Trace{Posts: []int64{1, 5}, Accounts: []int64{9}}).encode())
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var is, again Trace
 		if ok, err := is.decode(raw); !ok || err != nil || !slices.IsSorted(is.Posts) || !slices.IsSorted(is.Accounts) {

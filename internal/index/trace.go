@@ -13,47 +13,38 @@ import (
 
 // Trace says what a transaction may have changed in what is shown, so that
 // whoever keeps some of that knows what is over: posts, by their rows, with
-// their votes and what their communities decided; and accounts, with all that
-// is known of them, what their own records say of others included. Both are in
-// order. It may name more than has changed, never less.
+// their votes and what their communities decided; accounts, with how they are
+// shown and what they say as communities; and readers, accounts that stand
+// otherwise to what they see: by votes, subscriptions, blocks. All are in order.
+// It may name more than has changed, never less.
 type Trace struct {
-	Seq             int64
-	Posts, Accounts []int64
+	Seq                      int64
+	Posts, Accounts, Readers []int64
 }
+
+func (t *Trace) lists() []*[]int64 { return []*[]int64{&t.Posts, &t.Accounts, &t.Readers} }
 
 // traceMost is how much a trace names at most. One of more names nothing, which
 // means everything.
 const traceMost = 20_000
 
-// ownTrace tells of which record types a change can be told by posts alone:
-// what is shown of the account that wrote it stays as it is.
-func ownTrace(k *kind) bool {
-	switch k.nsid {
-	case PostCollection, CommentCollection, AcceptanceCollection, RemovalCollection:
-		return true
-	}
-	return false
-}
-
 // leaveTrace writes what the batch may have changed.
 func (b *batch) leaveTrace(ctx context.Context, changes []change) error {
-	accounts := make(map[int64]bool, len(changes))
-	for _, id := range b.revoted {
-		accounts[id] = true
-	}
+	t := Trace{Seq: b.seq, Readers: b.revoted, Posts: slices.AppendSeq(slices.Collect(maps.Keys(b.posts)), maps.Keys(b.touched))}
 	for _, ch := range changes {
-		if !ownTrace(ch.kind) {
-			accounts[ch.account] = true
+		switch ch.kind.nsid {
+		case PostCollection, CommentCollection, AcceptanceCollection, RemovalCollection: // their posts are named
+		case VoteCollection, SubscriptionCollection, PersonBlockCollection, CommunityBlockCollection:
+			t.Readers = append(t.Readers, ch.account)
+		default:
+			t.Accounts = append(t.Accounts, ch.account)
 		}
 	}
-	posts := make(map[int64]bool, len(b.posts)+len(b.touched))
-	for id := range b.posts {
-		posts[id] = true
+	for _, ids := range t.lists() {
+		slices.Sort(*ids)
+		*ids = slices.Compact(*ids)
 	}
-	for id := range b.touched {
-		posts[id] = true
-	}
-	return writeTrace(ctx, b.tx, b.now, Trace{Seq: b.seq, Posts: slices.Sorted(maps.Keys(posts)), Accounts: slices.Sorted(maps.Keys(accounts))})
+	return writeTrace(ctx, b.tx, b.now, t)
 }
 
 func writeTrace(ctx context.Context, tx *store.Tx, now int64, t Trace) error {
@@ -70,16 +61,16 @@ const (
 	namesSome
 )
 
-// encode writes both lists as their lengths and the distances between ids.
-func (t Trace) encode() []byte {
-	if len(t.Posts)+len(t.Accounts) > traceMost {
+// encode writes the lists as their lengths and the distances between ids.
+func (t *Trace) encode() []byte {
+	if len(t.Posts)+len(t.Accounts)+len(t.Readers) > traceMost {
 		return []byte{namesNothing}
 	}
 	out := []byte{namesSome}
-	for _, ids := range [][]int64{t.Posts, t.Accounts} {
-		out = binary.AppendUvarint(out, uint64(len(ids)))
+	for _, ids := range t.lists() {
+		out = binary.AppendUvarint(out, uint64(len(*ids)))
 		last := int64(0)
-		for _, id := range ids {
+		for _, id := range *ids {
 			out = binary.AppendUvarint(out, uint64(id-last))
 			last = id
 		}
@@ -106,7 +97,7 @@ func (t *Trace) decode(raw []byte) (ok bool, err error) {
 		raw = raw[size:]
 		return n
 	}
-	for _, ids := range []*[]int64{&t.Posts, &t.Accounts} {
+	for _, ids := range t.lists() {
 		n := next()
 		if n > traceMost {
 			return false, errBadTrace
