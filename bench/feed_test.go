@@ -32,6 +32,9 @@ const (
 	firstCommunity = 1_000_000
 )
 
+// pagesLate is as the program has it.
+const pagesLate = 2 * time.Millisecond
+
 // library is an index full of posts, and a member who follows and blocks many.
 type library struct {
 	cfg    store.Config
@@ -86,7 +89,7 @@ func newLibrary(b *testing.B, engine store.Engine, posts int) *library {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if l.feeds, err = feed.New(feed.Config{Index: l.index, Cursors: cursors, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if l.feeds, err = feed.New(feed.Config{Index: l.index, Cursors: cursors, Logger: slog.New(slog.DiscardHandler), Late: pagesLate}); err != nil {
 		b.Fatal(err)
 	}
 	l.load(b, posts)
@@ -230,7 +233,7 @@ func (l *library) start(b *testing.B) {
 		must(b, err)
 		cursors, err := index.NewCursors(make([]byte, 32))
 		must(b, err)
-		feeds, err := feed.New(feed.Config{Index: x, Cursors: cursors, Logger: slog.New(slog.DiscardHandler)})
+		feeds, err := feed.New(feed.Config{Index: x, Cursors: cursors, Logger: slog.New(slog.DiscardHandler), Late: pagesLate})
 		must(b, err)
 		ctx, stop := context.WithCancel(b.Context())
 		done := make(chan error, 1)
@@ -389,7 +392,7 @@ func (l *library) threads(b *testing.B, root syntax.ATURI) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	feeds, err := feed.New(feed.Config{Index: l.index, Cursors: cursors, Logger: slog.New(slog.DiscardHandler)})
+	feeds, err := feed.New(feed.Config{Index: l.index, Cursors: cursors, Logger: slog.New(slog.DiscardHandler), Late: pagesLate})
 	if err != nil {
 		b.Fatal(err)
 	}

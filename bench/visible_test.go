@@ -33,7 +33,7 @@ func BenchmarkVisible(b *testing.B) {
 			load.fill(b, db, x)
 			cursors, err := index.NewCursors(make([]byte, 32))
 			must(b, err)
-			feeds, err := feed.New(feed.Config{Index: x, Cursors: cursors, Logger: slog.New(slog.DiscardHandler)})
+			feeds, err := feed.New(feed.Config{Index: x, Cursors: cursors, Logger: slog.New(slog.DiscardHandler), Late: pagesLate})
 			must(b, err)
 			ctx, stop := context.WithCancel(b.Context())
 			done := make(chan error, 1)

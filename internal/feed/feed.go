@@ -27,6 +27,9 @@ type Config struct {
 	Now func() time.Time
 	// Bare tells to answer from the database alone.
 	Bare bool
+	// Late is how much older than its request a page may be in what other
+	// processes wrote; 0 is not at all. In what this one wrote none is older.
+	Late time.Duration
 }
 
 // Feeds answers what lists of posts and threads hold. It is safe for concurrent
@@ -42,6 +45,8 @@ type Feeds struct {
 	cards   *index.Cards          // as of the lists' sequence
 	older   atomic.Bool           // there are posts that lists do not hold
 	refresh refresher
+	late    time.Duration
+	checked atomic.Pointer[checked] // nil before the lists were brought up to date
 	pages   pageCache
 }
 
@@ -53,7 +58,7 @@ func New(cfg Config) (*Feeds, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Feeds{index: cfg.Index, cursors: cfg.Cursors, logger: cfg.Logger.With("component", "feed"), now: cfg.Now, bare: cfg.Bare,
+	return &Feeds{index: cfg.Index, cursors: cfg.Cursors, logger: cfg.Logger.With("component", "feed"), now: cfg.Now, bare: cfg.Bare, late: cfg.Late,
 		cards: index.NewCards(cfg.Index)}, nil
 }
 

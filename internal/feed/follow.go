@@ -103,12 +103,30 @@ func (f *Feeds) load(ctx context.Context) (*lists, error) {
 	return l, nil
 }
 
+// checked is when the database was asked for changes last, and after how many
+// commits of this process.
+type checked struct {
+	began   time.Time
+	commits int64
+}
+
+// fresh brings the lists to what was committed before the call, or a little
+// earlier by other processes (Config.Late): readers beside each other then wait
+// for the database once.
+func (f *Feeds) fresh(ctx context.Context) error {
+	if c := f.checked.Load(); c != nil && c.commits == f.index.Commits() && time.Since(c.began) < f.late {
+		return nil
+	}
+	return f.refresh.do(ctx, f.catchUp)
+}
+
 // catchUp brings the lists to the last transaction.
 func (f *Feeds) catchUp(ctx context.Context) error {
 	l := f.lists.Load()
 	if l == nil {
 		return nil
 	}
+	check := checked{time.Now(), f.index.Commits()}
 	now := f.now()
 	if now.Sub(l.seen) > lostAfter {
 		f.lists.Store(nil)
@@ -126,6 +144,7 @@ func (f *Feeds) catchUp(ctx context.Context) error {
 		return err
 	}
 	f.follow(l, changes, seq)
+	f.checked.Store(&check)
 	return nil
 }
 

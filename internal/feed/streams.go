@@ -25,7 +25,7 @@ func (f *Feeds) ground(ctx context.Context, at *place) (soil, error) {
 	if l == nil {
 		return f.bareGround(ctx, at)
 	}
-	if err := f.refresh.do(ctx, f.catchUp); err != nil {
+	if err := f.fresh(ctx); err != nil {
 		return soil{}, err
 	}
 	if l = f.lists.Load(); l == nil { // they have to be loaded anew

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
 )
@@ -78,4 +80,42 @@ func TestToldByOthers(t *testing.T) {
 	}
 	write()
 	<-woken
+}
+
+// TestLate holds that pages that are asked for beside each other need not ask the
+// database each, and that they show at once what their own process has written all
+// the same, in lists, in what is kept of posts and of the reader; and what others
+// wrote when the time is over.
+func TestLate(t *testing.T) {
+	t.Parallel()
+	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
+		var count counter
+		counted := cfg
+		counted.Queried = count.queried
+		c := newClock()
+		here, there := newProcess(t, counted, c, false), newProcess(t, cfg, c, false)
+		here.feeds.late = time.Hour
+		m := newModel(t, here, c, "l", 13)
+		for range 20 {
+			m.post(time.Minute)
+		}
+		q := Query{Listing: All, Sort: Newest, Viewer: m.reader(), Limit: 50}
+		m.subscribe(0, 5)
+		uris(t, here.feeds, q)
+		if n := count.during(t, func() error { uris(t, here.feeds, q); return nil }); n != 0 {
+			t.Errorf("a page right after the same page took %d queries", n)
+		}
+		for range 60 {
+			m.stir()
+			if diff := cmp.Diff(m.expect(q), m.only(uris(t, here.feeds, q))); diff != "" {
+				t.Fatalf("after a change of its own (-want +got):\n%s", diff)
+			}
+		}
+		m.p = there
+		m.post(time.Minute)
+		here.feeds.late = time.Nanosecond
+		if diff := cmp.Diff(m.expect(q), m.only(uris(t, here.feeds, q))); diff != "" {
+			t.Errorf("after a change by another process (-want +got):\n%s", diff)
+		}
+	})
 }

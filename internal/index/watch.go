@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/atoll-social/atoll/internal/store"
 )
@@ -12,9 +13,14 @@ import (
 type watchers struct {
 	mu   sync.Mutex
 	list []chan struct{}
-	// own is for who tells other processes.
-	own chan struct{}
+	// own is for who tells other processes; commits counts what it is told.
+	own     chan struct{}
+	commits atomic.Int64
 }
+
+// Commits counts the transactions by which this process has changed the index. It
+// has grown when whoever made one hears that it is committed.
+func (x *Index) Commits() int64 { return x.watchers.commits.Load() }
 
 // Watch returns a channel that gets a value soon after the index has changed,
 // until ctx ends. Several changes may give one. While Run runs it is told what
@@ -35,6 +41,7 @@ func (x *Index) Watch(ctx context.Context) <-chan struct{} {
 
 // wake tells that this process has changed the index.
 func (w *watchers) wake() {
+	w.commits.Add(1)
 	nudge(w.own)
 	w.hear()
 }
