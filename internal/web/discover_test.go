@@ -76,7 +76,7 @@ func TestDiscoverShowsNewestFirstAndPages(t *testing.T) {
 	if len(seen) != total || seen[0] != fmt.Sprint(total-1) || seen[total-1] != "00" {
 		t.Errorf("paging showed %d posts from %s to %s, want %d, newest first", len(seen), seen[0], seen[len(seen)-1], total)
 	}
-	b.get("/discover?cursor=forged").is(400, "Start again from the first page")
+	b.get("/discover?cursor=forged").is(400, "Begin again with the first", `href="/discover">Back to the beginning`)
 	b.get("/discover?cursor=" + ok(index.NewCursors(make([]byte, 32)))(t).Seal("another listing", 1, 2, 3, 4)).is(400)
 }
 

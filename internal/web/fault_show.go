@@ -87,6 +87,10 @@ func (s *Server) faultData(r *http.Request, err error, status int) faultPage {
 	if data.Heading == "" {
 		data.Heading = headings[http.StatusInternalServerError]
 	}
+	if f.Code == "InvalidCursor" {
+		data.What = "This link led on from a page that is not there any more. Begin again with the first."
+		data.Links = append([]link{{URL: r.URL.Path, Text: "Back to the beginning"}}, link{URL: "/", Text: "Home", Plain: true})
+	}
 	if f.RetryAfter > 0 {
 		data.Do = "Try again in " + duration(f.RetryAfter) + "."
 	}

@@ -87,7 +87,9 @@ func (s *Server) thread(w http.ResponseWriter, r *http.Request, comment syntax.R
 	if where.quotes, err = s.quotesIn(r.Context(), v.did(), recordsOf(thread)); err != nil {
 		return err
 	}
-	if data.Post, err = newPostItem(thread.Post, where); err != nil {
+	above := where
+	above.list = data.Single // a long text would stand between the reader and the comment
+	if data.Post, err = newPostItem(thread.Post, above); err != nil {
 		return err
 	}
 	t := threadSight{sight: where, viewer: v.viewer(), post: thread.Post, at: data.Post.URL, linked: comment}

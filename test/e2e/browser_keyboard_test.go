@@ -36,8 +36,7 @@ func TestStoryByKeyboard(t *testing.T) {
 
 	commons := community(t, inst.network)
 	titles, _ := writeMany(t, inst.network, other, commons, 30)
-	list := "/u/" + other.Handle
-	eventually(t, 30*time.Second, "thirty posts", func() bool { return strings.Contains(inst.browser().get(list).body, titles[29]) })
+	list := awaitMany(t, inst, other, titles[29])
 	w.pagesOnByKeys(list, titles)
 	w.blocksByKeys(other)
 	for _, path := range []string{"/", place, post, "/communities", "/account"} {

@@ -222,8 +222,7 @@ func (w *window) blocksPlainly(whom network.Account, place, title string) {
 func (w *window) pagesOnPlainly(inst *instance, author, commons network.Account) {
 	w.t.Helper()
 	want, _ := writeMany(w.t, inst.network, author, commons, 30)
-	list := "/u/" + author.Handle
-	eventually(w.t, 30*time.Second, "thirty posts", func() bool { return strings.Contains(inst.browser().get(list).body, want[len(want)-1]) })
+	list := awaitMany(w.t, inst, author, want[len(want)-1])
 	w.open(list)
 	const titles = `[...document.querySelectorAll(".post-title")].map(e => e.innerText)`
 	got := eval[[]string](w, titles)

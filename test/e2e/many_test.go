@@ -80,3 +80,15 @@ func acceptance(p network.Record) write {
 		"subject": map[string]any{"uri": p.URI, "cid": p.CID}, "createdAt": now(),
 	}}
 }
+
+// awaitMany waits until the author's page has more posts than it shows at once,
+// the newest on top.
+func awaitMany(t *testing.T, inst *instance, author network.Account, newest string) (list string) {
+	t.Helper()
+	list = "/u/" + author.Handle
+	eventually(t, 30*time.Second, "many posts at "+list, func() bool {
+		body := inst.browser().get(list).body
+		return strings.Contains(body, newest) && strings.Contains(body, "More posts")
+	})
+	return list
+}
