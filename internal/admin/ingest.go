@@ -179,23 +179,23 @@ func (a *Ingest) progress(w io.Writer) func(ingest.Progress) {
 // Verify compares the index with repositories and changes nothing.
 func (a *Ingest) Verify(ctx context.Context, w io.Writer, dids []syntax.DID) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "REPOSITORY\tREVISION\tSAME\tMISSING\tEXTRA\tDIFFERENT\t")
+	fmt.Fprintln(table, "REPOSITORY\tREVISION\tSAME\tMISSING\tEXTRA\tDIFFERENT\tMALFORMED\t")
 	wrong := false
 	for _, did := range dids {
 		d, err := a.Ingester.Verify(ctx, did)
 		if err != nil {
 			wrong = true
-			fmt.Fprintf(table, "%s\t-\t-\t-\t-\t-\t%v\n", did, err)
+			fmt.Fprintf(table, "%s\t-\t-\t-\t-\t-\t-\t%v\n", did, err)
 			continue
 		}
 		wrong = wrong || d.Missing+d.Extra+d.Different > 0
-		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d\t\n", did, d.Rev, d.Same, d.Missing, d.Extra, d.Different)
+		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t\n", did, d.Rev, d.Same, d.Missing, d.Extra, d.Different, d.Malformed)
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
 	if wrong {
-		return fault.New(fault.Conflict, "not everything agrees; `atoll ingest backfill DID` rebuilds a repository (records that break their lexicon stay missing)")
+		return fault.New(fault.Conflict, "not everything agrees; `atoll ingest backfill DID` rebuilds a repository")
 	}
 	return nil
 }

@@ -54,17 +54,29 @@ func (c *counts) run(ctx context.Context) {
 	}
 }
 
-// store adds what was counted in a while to what is stored. What cannot be
-// stored now is kept for the next time.
+// store adds what was counted in a while to what is stored.
 func (c *counts) store(ctx context.Context, while time.Duration) {
-	c.mu.Lock()
-	drops := c.drops
-	c.drops = map[index.Reason]int64{}
-	c.mu.Unlock()
 	perMinute := make([]int64, len(c.in.sources))
 	for i, s := range c.in.sources {
 		perMinute[i] = int64(float64(s.events.Swap(0)) * float64(time.Minute) / float64(max(while, time.Second)))
 	}
+	c.save(ctx, perMinute)
+}
+
+// flush stores what a command has passed over, which listens to no source.
+func (c *counts) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	c.save(ctx, nil)
+}
+
+// save adds what was passed over to what is stored, and notes the rates of the
+// sources, if there are any. What cannot be stored now is kept for the next time.
+func (c *counts) save(ctx context.Context, perMinute []int64) {
+	c.mu.Lock()
+	drops := c.drops
+	c.drops = map[index.Reason]int64{}
+	c.mu.Unlock()
 	err := c.in.cfg.DB.Tx(ctx, func(tx *store.Tx) error { return c.write(ctx, tx, drops, perMinute) })
 	if err == nil {
 		return
@@ -88,10 +100,11 @@ func (c *counts) write(ctx context.Context, tx *store.Tx, drops map[index.Reason
 			return fmt.Errorf("store what was passed over: %w", err)
 		}
 	}
-	for i, s := range c.in.sources {
-		_, err := tx.ExecContext(ctx, `UPDATE ingest_source SET per_minute = $1, counted_at = $2 WHERE url = $3`, perMinute[i], now, s.url)
+	for i, rate := range perMinute {
+		url := c.in.sources[i].url
+		_, err := tx.ExecContext(ctx, `UPDATE ingest_source SET per_minute = $1, counted_at = $2 WHERE url = $3`, rate, now, url)
 		if err != nil {
-			return fmt.Errorf("store the rate of %s: %w", s.url, err)
+			return fmt.Errorf("store the rate of %s: %w", url, err)
 		}
 	}
 	return nil

@@ -42,6 +42,7 @@ func (in *Ingester) BackfillSource(ctx context.Context, host string, report func
 		}
 	}
 	var trouble error
+	defer in.counts.flush(ctx)
 	in.fetch.work(ctx, func() bool {
 		trouble = in.cfg.DB.Read().QueryRowContext(ctx, `
 			SELECT count(CASE WHEN attempts = 0 THEN 1 END), count(CASE WHEN attempts > 0 THEN 1 END)

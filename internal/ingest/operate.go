@@ -118,17 +118,25 @@ func (in *Ingester) dropCounts(ctx context.Context) (out []DropCount, err error)
 type Difference struct {
 	Rev                             syntax.TID
 	Missing, Extra, Different, Same int
+	// Malformed records are not here because they never can be.
+	Malformed int
 }
 
 // Verify fetches and verifies a repository and compares the index with it. It
-// changes nothing. Records that are malformed count as missing.
+// changes nothing.
 func (in *Ingester) Verify(ctx context.Context, did syntax.DID) (Difference, error) {
 	s, err := in.download(ctx, did)
 	if err != nil {
 		return Difference{}, err
 	}
 	d, err := in.compare(ctx, s)
-	return Difference{s.rev, d.Missing, d.Extra, d.Different, d.Same}, err
+	out := Difference{Rev: s.rev, Missing: d.Missing, Extra: d.Extra, Different: d.Different, Same: d.Same}
+	for _, i := range d.absent {
+		if _, drops := in.cfg.Index.Prepare(did, s.rev, d.ops[i:i+1]); len(drops) > 0 {
+			out.Missing, out.Malformed = out.Missing-1, out.Malformed+1
+		}
+	}
+	return out, err
 }
 
 // Progress is how far a backfill is.
@@ -154,6 +162,7 @@ func (in *Ingester) Backfill(ctx context.Context, dids []syntax.DID, report func
 	}
 	failed := map[syntax.DID]string{}
 	var trouble error
+	defer in.counts.flush(ctx)
 	in.fetch.work(ctx, func() bool {
 		p := Progress{Listed: int64(len(dids))}
 		for _, did := range dids {

@@ -144,9 +144,10 @@ func TestBackfillAndVerify(t *testing.T) {
 		live.stop()
 		w.commit(3, alice, rev(3), recordOp{action: "delete", path: postPath(key(1))},
 			recordOp{action: "update", path: postPath(key(2)), record: postRecord(commons, "B")},
-			recordOp{action: "create", path: postPath(key(3)), record: postRecord(commons, "c")})
+			recordOp{action: "create", path: postPath(key(3)), record: postRecord(commons, "c")},
+			recordOp{action: "create", path: postPath(key(4)), record: postRecord("nobody", "d")})
 		r := command(t, db, w)
-		want := Difference{Rev: rev(3), Missing: 1, Extra: 1, Different: 1}
+		want := Difference{Rev: rev(3), Missing: 1, Extra: 1, Different: 1, Malformed: 1}
 		if got, err := r.Verify(t.Context(), alice); err != nil || got != want {
 			t.Errorf("verify: %+v, %v; want %+v", got, err, want)
 		}
@@ -154,8 +155,11 @@ func TestBackfillAndVerify(t *testing.T) {
 		if err != nil || len(failed) != 0 {
 			t.Errorf("backfill: %v, %v", failed, err)
 		}
-		if got, err := r.Verify(t.Context(), alice); err != nil || got != (Difference{Rev: rev(3), Same: 2}) {
+		if got, err := r.Verify(t.Context(), alice); err != nil || got != (Difference{Rev: rev(3), Same: 2, Malformed: 1}) {
 			t.Errorf("verify after the backfill: %+v, %v", got, err)
+		}
+		if o, err := r.Overview(t.Context()); err != nil || len(o.Drops) != 1 || o.Drops[0].Count != 1 {
+			t.Errorf("what the backfill passed over: %+v, %v; want one record", o.Drops, err)
 		}
 		if diff := cmp.Diff(map[string]string{alice + "/" + key(2): "B", alice + "/" + key(3): "c"}, r.shown(t)); diff != "" {
 			t.Errorf("posts (-want +got):\n%s", diff)

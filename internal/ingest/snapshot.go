@@ -245,6 +245,8 @@ type difference struct {
 	// the index keeps no CID, a record that it has counts as the same, but is
 	// written again.
 	Missing, Extra, Different, Same int
+	// absent are those of ops that write what is missing.
+	absent []int
 }
 
 // compare finds out what would make the index as the repository is.
@@ -271,6 +273,7 @@ func (in *Ingester) compare(ctx context.Context, s *snapshot) (difference, error
 			d.Different++
 		default:
 			d.Missing++
+			d.absent = append(d.absent, len(d.ops))
 		}
 		d.ops = append(d.ops, in.snapshotOp(r))
 	}
