@@ -345,6 +345,20 @@ func TestHostileJetstream(t *testing.T) {
 			t.Errorf("v1 %.60s: %v", text, err)
 		}
 	}
+	// Whole but for one byte in a text, by the quick way (v1) and by the thorough one.
+	whole := jetPost(1, alice, 1, "a mark")
+	for i, err := range []error{v1(whole.v1), v2(whole.v2), v1(" " + strings.Replace(whole.v1, "{", `{"more":{},`, 1))} {
+		if err != nil {
+			t.Errorf("whole frame %d: %v", i, err)
+		}
+	}
+	for i, err := range []error{v1(strings.Replace(whole.v1, "a mark", "a\xffmark", 1)), v2(strings.Replace(whole.v2, "a mark", "a\xffmark", 1)),
+		v1(strings.Replace(strings.Replace(whole.v1, "a mark", "a\xc0\x80mark", 1), "{", `{"more":{},`, 1))} {
+		var drop *dropError
+		if !errors.As(err, &drop) || drop.reason != reasonFrame {
+			t.Errorf("frame %d with bad UTF-8: %v", i, err)
+		}
+	}
 	message := func(payload string) string { return `{"$type":"message","payload":` + payload + `}` }
 	for _, text := range []string{"", "null", `{"$type":"else"}`, message(`null`), message(`5`), message(`{"seq":0}`),
 		message(`{"$type":"x#commit","seq":1000000000000000,"did":"did:plc:a"}`), message(`{"$type":"x#account","seq":1,"did":"did:plc:a"}`),
