@@ -18,9 +18,13 @@ const (
 	authorizationsMost    = 100
 )
 
+// aggregatorDefs is the lexicon of what is shown of aggregators.
+const aggregatorDefs = "social.coves.aggregator.defs"
+
 // aggregatorView is social.coves.aggregator.defs#aggregatorView, and with stats
 // #aggregatorViewDetailed.
 type aggregatorView struct {
+	Type         string           `json:"$type,omitempty"` // where it stands among others
 	DID          syntax.DID       `json:"did"`
 	Handle       syntax.Handle    `json:"handle"`
 	DisplayName  string           `json:"displayName"`
@@ -96,7 +100,9 @@ func (s *Server) aggregatorServices(w http.ResponseWriter, r *http.Request, _ ca
 		if err != nil {
 			return err
 		}
+		view.Type = aggregatorDefs + "#aggregatorView"
 		if params.Get("detailed") == "true" {
+			view.Type += "Detailed"
 			stats, err := s.cfg.Index.ServiceStats(r.Context(), did)
 			if err != nil {
 				return err

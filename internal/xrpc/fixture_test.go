@@ -169,6 +169,10 @@ func (a *api) do(c call) answer {
 			a.t.Errorf("%s %s: status %d with %q, want error and message", c.verb, c.path, w.Code, out.body)
 		}
 	}
+	path, _, _ := strings.Cut(c.path, "?")
+	if method, ok := strings.CutPrefix(path, Prefix); ok && w.Code == http.StatusOK && c.verb != http.MethodHead {
+		a.fits(syntax.NSID(method), out)
+	}
 	return out
 }
 
