@@ -43,7 +43,7 @@ func (i *instance) measure(ctx context.Context) (*table, error) {
 		return nil, err
 	}
 	t := &table{posts: i.posts, connections: i.connections}
-	err := i.serving(ctx, func(s *server.Server) (err error) {
+	err := i.serving(ctx, func(s *server.Server, _ time.Duration) (err error) {
 		t.idle, err = memoryOf(s.PID(), "VmRSS")
 		return err
 	})
@@ -57,7 +57,8 @@ func (i *instance) measure(ctx context.Context) (*table, error) {
 	if err := i.furnish(ctx, syntax.DID(member.DID)); err != nil {
 		return nil, err
 	}
-	return t, i.serving(ctx, func(s *server.Server) error {
+	return t, i.serving(ctx, func(s *server.Server, ready time.Duration) error {
+		t.ready = ready
 		return i.measureFull(ctx, s, member, t)
 	})
 }
@@ -138,8 +139,9 @@ func (i *instance) newKey(ctx context.Context) ([]byte, error) {
 	return exec.CommandContext(ctx, i.binary, "keys", "generate", "secret").Output()
 }
 
-// serving runs the program while it is measured.
-func (i *instance) serving(ctx context.Context, measure func(*server.Server) error) (err error) {
+// serving runs the program while it is measured; ready is how long it took to become so.
+func (i *instance) serving(ctx context.Context, measure func(s *server.Server, ready time.Duration) error) (err error) {
+	begun := time.Now()
 	s, err := server.Start(i.binary, i.config(), filepath.Join(i.dir, "atoll.log"))
 	if err != nil {
 		return err
@@ -148,6 +150,7 @@ func (i *instance) serving(ctx context.Context, measure func(*server.Server) err
 	if err := s.AwaitReady(ctx, i.origin()); err != nil {
 		return err
 	}
+	ready := time.Since(begun)
 	select {
 	case <-time.After(settle):
 	case <-s.Exited():
@@ -155,7 +158,7 @@ func (i *instance) serving(ctx context.Context, measure func(*server.Server) err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return measure(s)
+	return measure(s, ready)
 }
 
 // furnish fills the index while nobody serves it.

@@ -22,6 +22,7 @@ type row struct {
 type table struct {
 	posts, connections int
 	idle, full, peak   int64
+	ready              time.Duration // from the start, with a full index; asked for 20 times a second
 	rows               []row
 }
 
@@ -36,7 +37,8 @@ func (t *table) print(out io.Writer, engine store.Engine) {
 			r.cpu.Microseconds()/answers, r.Bytes/answers, r.Refused+r.Broken)
 	}
 	_ = w.Flush() // to a terminal
-	fmt.Fprintf(out, "\nmemory of the server: %d MB with an empty index, %d MB with this one, %d MB at most\n", t.idle>>20, t.full>>20, t.peak>>20)
+	fmt.Fprintf(out, "\nready %v after the start; memory of the server: %d MB with an empty index, %d MB with this one, %d MB at most\n",
+		t.ready.Round(10*time.Millisecond), t.idle>>20, t.full>>20, t.peak>>20)
 }
 
 // verdict is an error when an answer was one.
