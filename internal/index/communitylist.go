@@ -117,7 +117,8 @@ func (x *Index) communityQuery(v Viewer, q CommunityQuery) (string, []any) {
 	}
 	cond += ` AND CAST($2 AS BIGINT) > 0`
 	if q.Followed {
-		cond += ` AND ` + follows("c.id") + ` > 0`
+		// The first part finds them, where the second would be asked of every community.
+		cond += ` AND m.account_id IN (SELECT w.subject_id FROM subscription w WHERE w.account_id = $1) AND ` + follows("c.id") + ` > 0`
 	} else {
 		cond += ` AND m.visibility = ` + param(int64(q.Visibility), "BIGINT")
 	}
