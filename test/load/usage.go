@@ -30,9 +30,11 @@ func cpuOf(programs ...string) time.Duration {
 		parents[pid], _ = strconv.Atoi(string(fields[1]))
 		for _, program := range programs {
 			if string(raw[begin+1:end]) == program {
-				user, _ := strconv.ParseInt(string(fields[11]), 10, 64)
-				system, _ := strconv.ParseInt(string(fields[12]), 10, 64)
-				ticks[pid] = user + system
+				// utime and stime, and those of its children that have ended: PostgreSQL has a process for each connection.
+				for _, f := range fields[11:15] {
+					n, _ := strconv.ParseInt(string(f), 10, 64)
+					ticks[pid] += n
+				}
 			}
 		}
 	}
