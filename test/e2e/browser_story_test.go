@@ -69,6 +69,7 @@ func (w *window) founds() (page string) {
 	w.fill("name", network.Name("cove"))
 	w.fill("display_name", "The Cove")
 	w.fill("description", "A **sheltered** place, for what the sea brings.")
+	eval[struct{}](w, `document.querySelector("input[name=follow]").checked = false`) // both subscribe later, by the button
 	w.press("Create")
 	w.await("the page of the community", `/^\/c\/cove/.test(location.pathname)`)
 	w.want("The Cove", "A sheltered place", "Everybody may post here.", "Edit the community")
