@@ -30,6 +30,8 @@ const (
 	feedReaders     = 8
 	// Rows of accounts: people from 1 on, communities after them.
 	firstCommunity = 1_000_000
+	// feedMember is who looks; the accounts of indexLoad are others.
+	feedMember = 15_000
 )
 
 // pagesLate is as the program has it.
@@ -74,7 +76,7 @@ func BenchmarkFeed(b *testing.B) {
 
 func newLibrary(b *testing.B, engine store.Engine, posts int) *library {
 	b.Helper()
-	l := &library{cfg: storetest.NewConfig(b, engine), member: libraryDID(1), random: rand.New(rand.NewPCG(1, 2))}
+	l := &library{cfg: storetest.NewConfig(b, engine), member: libraryDID(feedMember), random: rand.New(rand.NewPCG(1, 2))}
 	l.db = storetest.Open(b, l.cfg)
 	var err error
 	if l.index, err = index.New(index.Config{DB: l.db}); err != nil {
@@ -154,10 +156,10 @@ func (l *library) accounts(b *testing.B) {
 		})
 	stands := []string{"BIGINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT"}
 	l.insert(b, "subscription", "account_id, tid, rev, value, subject_id", stands, feedFollows, func(i int) []any {
-		return []any{int64(1), int64(i + 1), int64(1), int64(1 + i%5), int64(firstCommunity + i*7)}
+		return []any{int64(feedMember), int64(i + 1), int64(1), int64(1 + i%5), int64(firstCommunity + i*7)}
 	})
 	l.insert(b, "person_block", "account_id, tid, rev, value, subject_id", stands, feedBlocks, func(i int) []any {
-		return []any{int64(1), int64(i + 1), int64(1), int64(1), int64(2 + i)}
+		return []any{int64(feedMember), int64(i + 1), int64(1), int64(1), int64(2 + i)}
 	})
 }
 
