@@ -179,7 +179,7 @@ func (x box) recount(ctx context.Context, b *batch, pairs []pair, lost map[pair]
 		return cmp.Or(cmp.Compare(p.subject, q.subject), cmp.Compare(p.account, q.account))
 	})
 	pairs = slices.Compact(pairs)
-	before, err := x.counting(ctx, b, pairs)
+	before, err := x.counting(ctx, b, x.mayCount(b, pairs, lost))
 	if err != nil {
 		return err
 	}
@@ -205,6 +205,24 @@ func (x box) recount(ctx context.Context, b *batch, pairs []pair, lost map[pair]
 		}
 	}
 	return nil
+}
+
+// mayCount leaves out pairs of which it is known that no record counts: what the
+// batches before have left is in the count of its subject. Where this batch has
+// changed something the table is asked.
+func (x box) mayCount(b *batch, pairs []pair, lost map[pair]bool) []pair {
+	if x.table != "vote" || !b.current {
+		return pairs
+	}
+	b.memory.mu.Lock()
+	defer b.memory.mu.Unlock()
+	out := make([]pair, 0, len(pairs))
+	for _, p := range pairs {
+		if r, ok := b.memory.ranks.get(p.subject); !ok || lost[p] || r.upvotes > 0 || r.downvotes > 0 {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // counting finds the record that counts for each pair. Most pairs are new: for

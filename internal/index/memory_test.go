@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
@@ -93,6 +94,40 @@ func TestMemoryOfTheFirstKey(t *testing.T) {
 		apply(t, x, prepare(t, x, bob, 2, vote(2, syntax.ATURI("at://"+string(alice)+"/"+string(CommentCollection)+"/"+zero), "down")))
 		if got := counts(t, x, uri); got != [3]int64{1, 0, 1} {
 			t.Errorf("counts of the post %v, want one vote up and one comment", got)
+		}
+	})
+}
+
+// TestMemoryOfVotes holds that the database is not asked who has voted on what
+// nobody has, and is asked about everything else.
+func TestMemoryOfVotes(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		x := newIndex(t, db)
+		voted, quiet := postURI(alice, 1), postURI(alice, 2)
+		apply(t, x, prepare(t, x, alice, 1, create(1, post(commons, "a")), create(2, post(commons, "b"))))
+		apply(t, x, prepare(t, x, bob, 1, vote(1, voted, "up")))
+		var pairs []pair
+		for _, uri := range []syntax.ATURI{voted, quiet} {
+			id, ok, err := x.locate(t.Context(), uri)
+			if err != nil || !ok {
+				t.Fatal(ok, err)
+			}
+			pairs = append(pairs, pair{id, 7})
+		}
+		pairs = append(pairs, pair{12345, 7}, pair{-12345, 7}) // unknown, and a comment
+		b := &batch{memory: x.memory, current: true}
+		want := []pair{pairs[0], pairs[2], pairs[3]}
+		if diff := cmp.Diff(want, voteBox().mayCount(b, pairs, nil), cmp.AllowUnexported(pair{})); diff != "" {
+			t.Errorf("asked about (-want +got):\n%s", diff)
+		}
+		changed := map[pair]bool{pairs[1]: true}
+		if got := voteBox().mayCount(b, pairs, changed); len(got) != len(pairs) {
+			t.Errorf("where something has changed: asked about %v", got)
+		}
+		b.current = false
+		if got := voteBox().mayCount(b, pairs, nil); len(got) != len(pairs) {
+			t.Errorf("after somebody else has written: asked about %v", got)
 		}
 	})
 }
