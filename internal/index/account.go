@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,30 +21,33 @@ type Account struct {
 	Handle syntax.Handle
 }
 
-// loadAccounts makes sure that every account of the changes has a row, and
-// learns the ids. It reports whether any of them is still to be resolved. Those
-// that nobody will see for it, such as who voted, are not.
-func (b *batch) loadAccounts(ctx context.Context, changes []change) (unresolved bool, err error) {
-	loud := make(map[syntax.DID]bool, len(changes))
+// loud are the accounts that changes name, with whether somebody will see them
+// for it. Those that nobody sees, such as who voted, are not looked up.
+func loud(changes []change) map[syntax.DID]bool {
+	out := make(map[syntax.DID]bool, len(changes))
 	for _, ch := range changes {
-		loud[ch.did] = loud[ch.did] || !ch.kind.quiet
+		out[ch.did] = out[ch.did] || !ch.kind.quiet
 		if ch.value == nil {
 			continue
 		}
 		for _, did := range ch.value.refs() {
-			loud[did] = loud[did] || !ch.kind.quietRefs
+			out[did] = out[did] || !ch.kind.quietRefs
 		}
 	}
-	b.accounts = make(map[syntax.DID]int64, len(loud))
-	unknown, due := b.recall(loud)
-	slices.Sort(unknown) // one order of locks for everybody
-	found, unasked, err := b.readAccounts(ctx, unknown, loud)
+	return out
+}
+
+// loadAccounts makes sure that every account of the changes has a row, and
+// learns the ids. It reports whether any of them is still to be resolved.
+func (b *batch) loadAccounts(ctx context.Context, p *Plan) (unresolved bool, err error) {
+	b.accounts = maps.Clone(p.known)
+	found, unasked, err := b.readAccounts(ctx, p.unknown, p.loud)
 	if err != nil {
 		return false, err
 	}
-	due = due || found || len(unasked) > 0
+	due := p.due || found || len(unasked) > 0
 	var missing []syntax.DID
-	for _, did := range unknown {
+	for _, did := range p.unknown {
 		if _, ok := b.accounts[did]; !ok {
 			missing = append(missing, did)
 		}
@@ -52,27 +56,28 @@ func (b *batch) loadAccounts(ctx context.Context, changes []change) (unresolved 
 	if len(missing) == 0 {
 		return due, nil
 	}
-	b.insertAccounts(ctx, missing, loud)
-	found, _, err = b.readAccounts(ctx, missing, loud)
+	b.insertAccounts(ctx, missing, p.loud)
+	found, _, err = b.readAccounts(ctx, missing, p.loud)
 	return due || found, err
 }
 
-// recall takes the accounts that are remembered and need nothing, and returns
-// the others: who is to be seen must be looked up first. due tells that this
-// has yet to happen for one of those that are remembered.
-func (b *batch) recall(loud map[syntax.DID]bool) (others []syntax.DID, due bool) {
-	b.memory.mu.Lock()
-	defer b.memory.mu.Unlock()
+// recall returns the rows of accounts that are remembered and need nothing, and
+// the other accounts: who is to be seen must be looked up first. due tells that
+// this has yet to happen for one of those that are remembered.
+func (m *memory) recall(loud map[syntax.DID]bool) (known map[syntax.DID]int64, others []syntax.DID, due bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known = make(map[syntax.DID]int64, len(loud))
 	for did, seen := range loud {
-		a, ok := b.memory.accounts.get(did)
+		a, ok := m.accounts.get(did)
 		if !ok || seen && !a.asked {
 			others = append(others, did)
 			continue
 		}
-		b.accounts[did] = a.id
+		known[did] = a.id
 		due = due || a.waits
 	}
-	return others, due
+	return known, others, due
 }
 
 // readAccounts learns the ids of those accounts that have a row. It reports

@@ -23,6 +23,35 @@ type Result struct {
 	Unresolved bool
 }
 
+// Plan is commits made ready to be applied, as far as that goes before their
+// turn. It may be applied again when that has failed.
+type Plan struct {
+	changes []change
+	// loud are the accounts that the changes name; see loadAccounts.
+	loud map[syntax.DID]bool
+	// known has the rows of those that are remembered, unknown lists the
+	// others; due tells that one of the known is still to be resolved.
+	known   map[syntax.DID]int64
+	unknown []syntax.DID
+	due     bool
+	// ordered are the changes in the order of keys, nil where that takes rows
+	// of accounts that are not known.
+	ordered map[*kind][]change
+}
+
+// Plan makes commits ready for Apply. It needs no storage and is safe for
+// concurrent use.
+func (x *Index) Plan(commits []Commit) *Plan {
+	p := &Plan{changes: newest(commits)}
+	p.loud = loud(p.changes)
+	p.known, p.unknown, p.due = x.memory.recall(p.loud)
+	slices.Sort(p.unknown) // one order of locks for everybody
+	if len(p.unknown) == 0 {
+		p.ordered = inKeyOrder(p.changes, p.known)
+	}
+	return p
+}
+
 // Apply writes commits in the caller's transaction. It is the one way into
 // the index, for streams and for what a member just wrote. Commits may come
 // in any order and any number of times: per record the greatest revision
@@ -30,8 +59,12 @@ type Result struct {
 // together or one by one. Those who apply take turns, from the call to the end
 // of their transaction.
 func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Result, error) {
-	changes := newest(commits)
-	if len(changes) == 0 {
+	return x.ApplyPlan(ctx, tx, x.Plan(commits))
+}
+
+// ApplyPlan is Apply for what was made ready before.
+func (x *Index) ApplyPlan(ctx context.Context, tx *store.Tx, p *Plan) (Result, error) {
+	if len(p.changes) == 0 {
 		return Result{}, nil
 	}
 	b := newBatch(tx, x)
@@ -39,17 +72,34 @@ func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Resu
 		return Result{}, fmt.Errorf("take a turn at the index: %w", err)
 	}
 	tx.AfterCommit(x.watchers.wake)
-	unresolved, err := b.loadAccounts(ctx, changes)
+	unresolved, err := b.loadAccounts(ctx, p)
 	if err != nil {
 		return Result{}, fmt.Errorf("index accounts: %w", err)
 	}
-	for i, ch := range changes {
-		changes[i].account = b.accounts[ch.did]
+	result, err := b.applyChanges(ctx, p)
+	if err != nil {
+		return Result{}, err
 	}
-	result := Result{Unresolved: unresolved}
-	mineOf := inKeyOrder(changes)
+	result.Unresolved = unresolved
+	if err := b.settle(ctx); err != nil {
+		return Result{}, err
+	}
+	b.leaveTrace(ctx, p.changes)
+	if err := x.pruneChanges(ctx, b); err != nil {
+		return Result{}, fmt.Errorf("prune changes of rank: %w", err)
+	}
+	tx.AfterCommit(func() { x.memory.learn(b.seq, b.lesson) })
+	return result, nil
+}
+
+// applyChanges writes the changes, one record type after the other.
+func (b *batch) applyChanges(ctx context.Context, p *Plan) (result Result, err error) {
+	ordered := p.ordered
+	if ordered == nil {
+		ordered = inKeyOrder(p.changes, b.accounts)
+	}
 	for _, k := range allKinds {
-		mine := mineOf[k]
+		mine := ordered[k]
 		if len(mine) == 0 {
 			continue
 		}
@@ -60,16 +110,6 @@ func (x *Index) Apply(ctx context.Context, tx *store.Tx, commits []Commit) (Resu
 		result.Applied += n
 		result.Stale += int64(len(mine)) - n
 	}
-	if err := b.settle(ctx); err != nil {
-		return Result{}, err
-	}
-	if err := b.leaveTrace(ctx, changes); err != nil {
-		return Result{}, err
-	}
-	if err := x.pruneChanges(ctx, b); err != nil {
-		return Result{}, fmt.Errorf("prune changes of rank: %w", err)
-	}
-	tx.AfterCommit(func() { x.memory.learn(b.seq, b.lesson) })
 	return result, nil
 }
 
@@ -102,9 +142,10 @@ type recordName struct {
 
 // inKeyOrder sorts changes by record type, and those of each by their row's
 // key, so that transactions that meet the same rows lock them in one order.
-func inKeyOrder(changes []change) map[*kind][]change {
+func inKeyOrder(changes []change, accounts map[syntax.DID]int64) map[*kind][]change {
 	out := map[*kind][]change{}
 	for _, ch := range changes {
+		ch.account = accounts[ch.did]
 		out[ch.kind] = append(out[ch.kind], ch)
 	}
 	for _, list := range out {

@@ -155,3 +155,36 @@ func TestRecent(t *testing.T) {
 		t.Error("what was dropped is still remembered")
 	}
 }
+
+// TestPlans holds that a plan may be older than what is applied before it, is
+// applied again after a rollback, and that its accounts are found all the same.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	stop := errors.New("stop")
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		x := newIndex(t, db)
+		uri := postURI(alice, 1)
+		var plans []*Plan
+		for n := range 5 { // all of them know nobody
+			plans = append(plans, x.Plan([]Commit{
+				prepare(t, x, bob, n+1, vote(n+1, uri, "up")),
+				prepare(t, x, voter(n), 1, vote(1, uri, "up"), comment(1, uri, uri)),
+			}))
+		}
+		for _, p := range plans {
+			for _, outcome := range []error{stop, nil, nil} {
+				err := db.Tx(t.Context(), func(tx *store.Tx) error {
+					_, err := x.ApplyPlan(t.Context(), tx, p)
+					return errors.Join(err, outcome)
+				})
+				if !errors.Is(err, outcome) {
+					t.Fatal(err)
+				}
+			}
+		}
+		apply(t, x, prepare(t, x, alice, 1, create(1, post(commons, "a"))))
+		if got := counts(t, x, uri); got != [3]int64{6, 0, 5} {
+			t.Errorf("counts %v, want six votes and five comments", got)
+		}
+	})
+}

@@ -29,22 +29,22 @@ func (t *Trace) lists() []*[]int64 { return []*[]int64{&t.Posts, &t.Accounts, &t
 const traceMost = 20_000
 
 // leaveTrace writes what the batch may have changed.
-func (b *batch) leaveTrace(ctx context.Context, changes []change) error {
+func (b *batch) leaveTrace(ctx context.Context, changes []change) {
 	t := Trace{Seq: b.seq, Readers: b.revoted, Posts: slices.AppendSeq(slices.Collect(maps.Keys(b.posts)), maps.Keys(b.touched))}
 	for _, ch := range changes {
 		switch ch.kind.nsid {
 		case PostCollection, CommentCollection, AcceptanceCollection, RemovalCollection: // their posts are named
 		case VoteCollection, SubscriptionCollection, PersonBlockCollection, CommunityBlockCollection:
-			t.Readers = append(t.Readers, ch.account)
+			t.Readers = append(t.Readers, b.accounts[ch.did])
 		default:
-			t.Accounts = append(t.Accounts, ch.account)
+			t.Accounts = append(t.Accounts, b.accounts[ch.did])
 		}
 	}
 	for _, ids := range t.lists() {
 		slices.Sort(*ids)
 		*ids = slices.Compact(*ids)
 	}
-	return writeTrace(ctx, b.tx, b.now, t)
+	b.upsert(ctx, "shown_change", "seq, changed_at, trace", []string{"BIGINT", "BIGINT", "BYTEA"}, [][]any{{b.seq, b.now, t.encode()}}, "")
 }
 
 func writeTrace(ctx context.Context, tx *store.Tx, now int64, t Trace) error {

@@ -35,6 +35,7 @@ func (u unit) empty() bool { return u.account == nil && u.step == nil && u.commi
 // the place after the last event, whether that was one of them or not.
 type batch struct {
 	units  []unit
+	plan   *index.Plan // of their commits
 	cursor int64
 	events int
 	time   time.Time // of the last event that has one
@@ -182,6 +183,7 @@ func (s *source) prepare(ctx context.Context, arrivals []arrival) (batch, error)
 			b.units = append(b.units, u)
 		}
 	}
+	b.plan = s.in.plan(b.units)
 	return b, ctx.Err() // which may have kept a key from us
 }
 

@@ -24,7 +24,11 @@ func (s *source) commit(ctx context.Context, b batch) error {
 		s.unsaved = true
 		return nil
 	}
-	if err := s.settle(ctx, b.units, &b.cursor); err != nil {
+	err := s.persist(ctx, b.units, b.plan, &b.cursor)
+	if store.IsBadData(err) {
+		err = s.bisect(ctx, b.units, &b.cursor, err)
+	}
+	if err != nil {
 		return err
 	}
 	s.moved(b)
@@ -45,13 +49,18 @@ func (s *source) moved(b batch) {
 	s.status.set(func(st *Status) { st.Cursor, st.Behind, st.movedAt = b.cursor, behind, time.Now() })
 }
 
-// settle writes units and the cursor after them, if there is one. Where the database refuses
-// the data, halves are tried, in order, until the record at fault is alone.
+// settle writes units and the cursor after them, if there is one.
 func (s *source) settle(ctx context.Context, units []unit, cursor *int64) error {
-	err := s.persist(ctx, units, cursor)
+	err := s.persist(ctx, units, s.in.plan(units), cursor)
 	if err == nil || !store.IsBadData(err) {
 		return err
 	}
+	return s.bisect(ctx, units, cursor, err)
+}
+
+// bisect writes units that the database has refused: halves are tried, in order,
+// until the record at fault is alone.
+func (s *source) bisect(ctx context.Context, units []unit, cursor *int64, err error) error {
 	if len(units) > 1 {
 		middle := len(units) / 2
 		// A cursor in between may be behind the one before: sources with
@@ -69,12 +78,12 @@ func (s *source) settle(ctx context.Context, units []unit, cursor *int64) error 
 			return err
 		}
 	}
-	return s.persist(ctx, nil, cursor)
+	return s.persist(ctx, nil, s.in.plan(nil), cursor)
 }
 
 // single writes one record, or keeps it as a dead letter.
 func (s *source) single(ctx context.Context, u unit) error {
-	err := s.persist(ctx, []unit{u}, nil)
+	err := s.persist(ctx, []unit{u}, s.in.plan([]unit{u}), nil)
 	if err == nil || !store.IsBadData(err) {
 		return err
 	}
@@ -106,10 +115,10 @@ func (s *source) split(u unit) []unit {
 }
 
 // persist writes units, and the cursor when one is given, in one transaction.
-func (s *source) persist(ctx context.Context, units []unit, cursor *int64) error {
+func (s *source) persist(ctx context.Context, units []unit, plan *index.Plan, cursor *int64) error {
 	var result index.Result
 	err := s.insist(ctx, func(tx *store.Tx) (err error) {
-		result, err = s.write(ctx, tx, units, cursor)
+		result, err = s.write(ctx, tx, units, plan, cursor)
 		return err
 	})
 	if err != nil {
@@ -171,23 +180,30 @@ func (s *source) count(result index.Result) {
 	}
 }
 
+// plan makes the commits of units ready.
+func (in *Ingester) plan(units []unit) *index.Plan {
+	commits := make([]index.Commit, 0, len(units))
+	for _, u := range units {
+		if !u.commit.Empty() {
+			commits = append(commits, u.commit)
+		}
+	}
+	return in.cfg.Index.Plan(commits)
+}
+
 // write is one attempt, in one transaction.
-func (s *source) write(ctx context.Context, tx *store.Tx, units []unit, cursor *int64) (index.Result, error) {
-	var commits []index.Commit
+func (s *source) write(ctx context.Context, tx *store.Tx, units []unit, plan *index.Plan, cursor *int64) (index.Result, error) {
 	var accounts []index.AccountEvent
 	var steps []step
 	for _, u := range units {
 		if u.step != nil {
 			steps = append(steps, *u.step)
 		}
-		if !u.commit.Empty() {
-			commits = append(commits, u.commit)
-		}
 		if u.account != nil {
 			accounts = append(accounts, *u.account)
 		}
 	}
-	result, err := s.in.cfg.Index.Apply(ctx, tx, commits)
+	result, err := s.in.cfg.Index.ApplyPlan(ctx, tx, plan)
 	if err != nil {
 		return index.Result{}, err
 	}

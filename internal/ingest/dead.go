@@ -192,6 +192,6 @@ func (in *Ingester) retry(ctx context.Context, tx *store.Tx, id int64) (Retried,
 	}
 	commit, _ := in.cfg.Index.Prepare(u.did, u.rev, u.ops)
 	u.commit = commit
-	_, err = in.fetch.sink.write(ctx, tx, []unit{u}, nil)
+	_, err = in.fetch.sink.write(ctx, tx, []unit{u}, in.plan([]unit{u}), nil)
 	return RetryApplied, err
 }
