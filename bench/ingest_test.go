@@ -71,11 +71,13 @@ func ingestFrames(b *testing.B, db *store.DB, x *index.Index, load *indexLoad) {
 	runtime.GC() // what made the frames is not measured
 	b.ReportAllocs()
 	b.ResetTimer()
-	used := startCPU()
+	used, busy := startCPU(), db.Busy()
 	close(begin)
 	until(in, func(s ingest.Status) bool { return s.Cursor >= last })
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	// How much of the time a transaction was waiting for the engine.
+	b.ReportMetric(100*(db.Busy()-busy).Seconds()/b.Elapsed().Seconds(), "engine-%")
 	used.report(b)
 	stop()
 }

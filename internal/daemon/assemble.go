@@ -203,6 +203,9 @@ func (d *Daemon) assemble(ctx context.Context, storage *Storage, l *listening) (
 	}
 	d.needs(i, l)
 	i.work("storage upkeep", storage.DB.Run)
+	if err := d.databaseMetrics(i); err != nil {
+		return nil, err
+	}
 	if i.queue, err = d.jobs(i); err != nil {
 		return nil, err
 	}

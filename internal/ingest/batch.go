@@ -178,6 +178,7 @@ func (s *source) prepare(ctx context.Context, arrivals []arrival) (batch, error)
 		})
 	}
 	wg.Wait()
+	b.units = make([]unit, 0, len(units))
 	for _, u := range units {
 		if !u.empty() {
 			b.units = append(b.units, u)

@@ -104,3 +104,36 @@ func TestLaterFails(t *testing.T) {
 		}
 	})
 }
+
+// TestBusy holds that the time of transactions in the engine is counted, theirs
+// alone and that of statements that nobody waits for.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		mustExec(t, db, laterTally)
+		last := db.Busy()
+		for name, do := range map[string]func(tx *store.Tx) error{
+			"a statement": func(tx *store.Tx) error {
+				_, err := tx.ExecContext(t.Context(), `DELETE FROM tally`)
+				return err
+			},
+			"one that is not waited for": func(tx *store.Tx) error {
+				tx.Later().Insert(t.Context(), "tally", tally([]any{int64(1), int64(7)}), "")
+				return nil
+			},
+			"a commit": func(*store.Tx) error { return nil },
+		} {
+			if err := db.Tx(t.Context(), do); err != nil {
+				t.Fatal(err)
+			}
+			if now := db.Busy(); now <= last {
+				t.Errorf("%s took %v", name, now-last)
+			} else {
+				last = now
+			}
+		}
+		if _, err := db.Read().ExecContext(t.Context(), `SELECT 1`); err != nil || db.Busy() != last {
+			t.Errorf("reading counts %v, %v", db.Busy()-last, err)
+		}
+	})
+}

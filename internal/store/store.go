@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -53,6 +54,7 @@ type DB struct {
 	queried         func(query string)
 	config          *pgx.ConnConfig // of PostgreSQL
 	acquireFor      time.Duration   // how long to wait for a connection
+	busy            atomic.Int64    // see Busy
 }
 
 // Open opens the database and checks that it answers. It doesn't migrate.
@@ -89,6 +91,13 @@ func (db *DB) Close() error {
 
 // Engine says which engine db is.
 func (db *DB) Engine() Engine { return db.engine }
+
+// Busy is how long transactions have been waiting for the engine, or working in
+// it, since db was opened: their statements and commits, not what lies between.
+func (db *DB) Busy() time.Duration { return time.Duration(db.busy.Load()) }
+
+// worked notes that a statement began then and has ended.
+func (db *DB) worked(began time.Time) { db.busy.Add(int64(time.Since(began))) }
 
 // Micros is t as it is stored: microseconds since 1970, UTC. The zero time is 0.
 func Micros(t time.Time) int64 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 )
 
 // Table is rows that a statement of a transaction reads or writes, however many
@@ -94,6 +95,7 @@ func (tx *Tx) raw(ctx context.Context, fn func(bulkConn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	defer tx.db.worked(time.Now())
 	return tx.conn.Raw(func(conn any) error {
 		c, err := bulk(conn)
 		if err != nil {

@@ -23,6 +23,7 @@ const (
 // statement failed, every later one fails with the same error, and so does the
 // transaction. It must not be used by several goroutines.
 type Tx struct {
+	db        *DB
 	tx        *sql.Tx
 	conn      *sql.Conn
 	failed    error
@@ -102,7 +103,7 @@ func (db *DB) once(ctx context.Context, fn func(tx *Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	tx := &Tx{tx: sqlTx, conn: conn}
+	tx := &Tx{db: db, tx: sqlTx, conn: conn}
 	defer tx.wait() // before the rollback, whatever happens
 	if err := fn(tx); err != nil {
 		return err
@@ -113,7 +114,10 @@ func (db *DB) once(ctx context.Context, fn func(tx *Tx) error) error {
 	}
 	stuck := time.AfterFunc(commitFor, cancel)
 	defer stuck.Stop()
-	if err := sqlTx.Commit(); err != nil {
+	began := time.Now()
+	err = sqlTx.Commit()
+	db.worked(began)
+	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
 	for _, fn := range tx.committed {
@@ -161,6 +165,7 @@ func (tx *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 	if err != nil {
 		return nil, err
 	}
+	defer tx.db.worked(time.Now())
 	res, err := tx.tx.ExecContext(ctx, query, args...)
 	return res, tx.note(err)
 }
@@ -171,6 +176,7 @@ func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql
 	if err != nil {
 		return nil, err
 	}
+	defer tx.db.worked(time.Now())
 	rows, err := tx.tx.QueryContext(ctx, query, args...)
 	return rows, tx.note(err)
 }
@@ -181,6 +187,7 @@ func (tx *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *s
 	if err != nil {
 		return failedRow(err)
 	}
+	defer tx.db.worked(time.Now())
 	row := tx.tx.QueryRowContext(ctx, query, args...)
 	_ = tx.note(row.Err())
 	return row
