@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/bluesky-social/indigo/atproto/identity"
@@ -29,10 +30,10 @@ func TestPagesNeedNoDirectory(t *testing.T) {
 	s.found(t)
 	s.apply(t, alice, index.PersonCollection, "self", map[string]any{"displayName": "Alice", "createdAt": "2026-01-02T03:04:05Z"})
 	b := s.browser(t)
-	for _, path := range []string{"/c/" + commons.Handle, "/c/" + commons.DID, "/c/!" + commons.Handle, "/c/@" + commons.Handle} {
+	for _, path := range []string{"/c/" + strings.ToUpper(commons.Handle), "/c/" + commons.Handle, "/c/" + commons.DID, "/c/!" + commons.Handle, "/c/@" + commons.Handle} {
 		b.get(path).is(200, "The Commons")
 	}
-	for _, path := range []string{"/u/" + alice.Handle, "/u/" + alice.DID, "/u/@" + alice.Handle, "/u/" + alice.Handle + "/comments"} {
+	for _, path := range []string{"/u/" + strings.ToUpper(alice.Handle), "/u/" + alice.Handle, "/u/" + alice.DID, "/u/@" + alice.Handle, "/u/" + alice.Handle + "/comments"} {
 		b.get(path).is(200, "Alice")
 	}
 	b.get("/c/" + reef.DID).is(404)
