@@ -59,12 +59,14 @@ func appByCode(t *testing.T, inst *instance, c *chromium, account network.Accoun
 	begun := p.begin(account, 0)
 	app := p.wait(t.Context(), begun)
 	w.arrive(begun, account)
-	w.picture("app_approve")
+	r := &reader{axe: axeSource(t), seen: map[string]bool{}}
+	r.judge(w, "an app that wants to be signed in")
 	w.tryCode("BBBB-BBBB", "You can try four times more.")
 	w.await("the field, empty, with the focus", `document.activeElement.name === "code" && document.activeElement.value === ""`)
 	w.fill("code", strings.ToLower(strings.ReplaceAll(begun.GetUserCode(), "-", " ")))
 	w.press("Sign the app in")
 	w.await("the end", `document.body.innerText.includes("The app is signed in")`)
+	r.judge(w, "the end of a sign-in of an app")
 	if s := app.session(t); s.GetDid() != account.DID {
 		t.Errorf("the app is signed in as %s", s.GetDid())
 	}

@@ -165,29 +165,8 @@ func (w *window) conversesByKeys(post string) {
 	if got := eval[string](w, `location.hash`); got != "#comments" {
 		w.t.Errorf("after the answer the page is at %q", got)
 	}
-	const fold = `document.querySelector(".comment.here > details.fold")`
-	w.tabUntil("the comment", `document.activeElement === `+fold+`.querySelector("summary")`)
-	w.key(kb.Enter)
-	w.await("a folded comment", `!`+fold+`.open && document.activeElement.parentElement === `+fold)
-	w.key(kb.Tab)
-	if eval[bool](w, fold+`.contains(document.activeElement)`) {
-		w.t.Errorf("Tab goes into a folded comment, to %q", w.focused())
-	}
-	w.do("back", chromedp.KeyEvent(kb.Tab, chromedp.KeyModifiers(chromedp.ModifierShift)))
-	w.key(" ")
-	w.await("an unfolded comment", fold+`.open`)
-
-	w.pressOn("Reply", kb.Enter)
-	w.tabTo("content")
-	w.key("Perhaps.")
-	w.key(kb.Escape)
-	w.await("the answer put aside", `!document.querySelector("details.reply[open]") && document.activeElement.innerText === "Reply"`)
-	w.key(kb.Enter)
-	w.tabTo("content")
-	if got := eval[string](w, `document.activeElement.value`); got != "Perhaps." {
-		w.t.Errorf("the answer that was put aside is %q", got)
-	}
-	w.anew("the answer to it", `document.querySelector(".comment.here .text")?.innerText === "Perhaps."`, func() { w.pressOn("Say it", kb.Enter) })
+	w.foldsByKeys()
+	w.answersByKeys()
 
 	w.anew("the form", `document.querySelector("textarea[name=content]")?.value === "Perhaps."`, func() { w.pressWithin(".comment.here", "Edit", kb.Enter) })
 	w.tabTo("content")
@@ -199,6 +178,37 @@ func (w *window) conversesByKeys(post string) {
 	if !eval[bool](w, `Boolean(document.activeElement.closest("#comments"))`) {
 		w.t.Errorf("after a deletion the focus goes on at %q, not in the thread", w.focused())
 	}
+}
+
+func (w *window) foldsByKeys() {
+	w.t.Helper()
+	const fold = `document.querySelector(".comment.here > details.fold")`
+	w.tabUntil("the comment", `document.activeElement === `+fold+`.querySelector("summary")`)
+	w.key(kb.Enter)
+	w.await("a folded comment", `!`+fold+`.open && document.activeElement.parentElement === `+fold)
+	w.key(kb.Tab)
+	if eval[bool](w, fold+`.contains(document.activeElement)`) {
+		w.t.Errorf("Tab goes into a folded comment, to %q", w.focused())
+	}
+	w.do("back", chromedp.KeyEvent(kb.Tab, chromedp.KeyModifiers(chromedp.ModifierShift)))
+	w.key(" ")
+	w.await("an unfolded comment", fold+`.open`)
+}
+
+// answersByKeys begins an answer, puts it aside and goes on with it.
+func (w *window) answersByKeys() {
+	w.t.Helper()
+	w.pressOn("Reply", kb.Enter)
+	w.tabTo("content")
+	w.key("Perhaps.")
+	w.key(kb.Escape)
+	w.await("the answer put aside", `!document.querySelector("details.reply[open]") && document.activeElement.innerText === "Reply"`)
+	w.key(kb.Enter)
+	w.tabTo("content")
+	if got := eval[string](w, `document.activeElement.value`); got != "Perhaps." {
+		w.t.Errorf("the answer that was put aside is %q", got)
+	}
+	w.anew("the answer to it", `document.querySelector(".comment.here .text")?.innerText === "Perhaps."`, func() { w.pressOn("Say it", kb.Enter) })
 }
 
 // pressWithin is pressOn for the element of this name within another.

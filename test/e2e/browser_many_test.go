@@ -41,23 +41,24 @@ func TestManyPostsInARealBrowser(t *testing.T) {
 		shown := w.loadsAll()
 		stop()
 		<-done
-		once := map[string]int{}
-		for _, title := range titles {
-			once[title] = 1
-		}
-		got := map[string]int{}
-		for _, title := range shown {
-			if strings.HasPrefix(title, "one of many") {
-				got[title]++
-			}
-		}
-		if diff := cmp.Diff(once, got); diff != "" {
+		if diff := cmp.Diff(timesEach(titles), timesEach(shown)); diff != "" {
 			t.Errorf("ordered by %s, how often each post is there (-want +got):\n%s", sort, diff)
 		}
 		if twice := eval[int](w, `(ids => ids.length - new Set(ids).size)([...document.querySelectorAll("[data-list] > li")].map(e => e.id))`); twice > 0 {
 			t.Errorf("ordered by %s, %d posts are there twice", sort, twice)
 		}
 	}
+}
+
+// timesEach counts how often each of many posts is among titles.
+func timesEach(titles []string) map[string]int {
+	times := map[string]int{}
+	for _, title := range titles {
+		if strings.HasPrefix(title, "one of many") {
+			times[title]++
+		}
+	}
+	return times
 }
 
 // loadsAll presses "More posts" on one and the same page until the end is said,
