@@ -33,11 +33,7 @@ func TestStoryInARealBrowser(t *testing.T) {
 	place := windows[0].founds()
 	titles, pages := make([]string, len(windows)), make([]string, len(windows))
 	for i, w := range windows {
-		if i > 0 { // who founded it follows it already
-			w.open(place)
-			w.press("Subscribe")
-		}
-		w.levels(place)
+		w.subscribes(place)
 		titles[i], pages[i] = w.postsWithPicture(place, members[i])
 	}
 	var comment string
@@ -84,12 +80,13 @@ func (w *window) marked() (still string) {
 	return `window.still === true`
 }
 
-// levels moves the slider of a community that the member follows, which says what
-// it does at once.
-func (w *window) levels(place string) {
+// subscribes follows the community and moves the slider, which says what it does
+// at once.
+func (w *window) subscribes(place string) {
 	w.t.Helper()
-	w.await("the slider", `document.querySelector("input[type=range]")`)
 	w.open(place)
+	w.press("Subscribe")
+	w.await("the slider", `document.querySelector("input[type=range]")`)
 	still := w.marked()
 	eval[struct{}](w, `document.querySelector("details.level").open = true`)
 	eval[struct{}](w, `(e => { e.value = 5; e.dispatchEvent(new Event("input", {bubbles: true})); })(document.querySelector("input[type=range]"))`)
