@@ -72,6 +72,41 @@ func TestMorePermissions(t *testing.T) {
 	}
 }
 
+// TestMorePermissionsForEveryForm: whichever form lacks a permission comes back
+// with what was typed, and is good once the member has agreed (S36).
+func TestMorePermissionsForEveryForm(t *testing.T) {
+	t.Parallel()
+	inst := start(t, shape{confidential: true, signInScope: "atproto"})
+	commons := community(t, inst.network)
+	member := inst.network.NewAccount(t, 0)
+	page := pageOf(writeDirectly(t, inst.network, member, commons, "before I asked"))
+	b := inst.browser()
+	b.signIn(member)
+	eventually(t, 20*time.Second, "the post", func() bool { return b.get(page).status == http.StatusOK })
+	for _, f := range []struct{ on, action, field string }{
+		{page, "/comments", "content"}, {page + "/edit", page + "/edit", "content"}, {"/account/profile", "/account/profile", "bio"},
+	} {
+		form := formOf(t, b.get(f.on), f.action, nil)
+		form.Set(f.field, "Typed with care.")
+		a := b.post(f.action, form)
+		if a.status != http.StatusForbidden || !strings.Contains(a.body, "send the form again") {
+			t.Fatalf("%s without the permission: %d\n%s", f.action, a.status, a.body)
+		}
+		waiting := formOf(t, a, f.action, nil)
+		if got := waiting.Get(f.field); strings.TrimSpace(got) != "Typed with care." {
+			t.Errorf("%s comes back with %q", f.action, got)
+		}
+		agreed, err := inst.network.SignIn(t.Context(), b.upgrade(formOf(t, a, "/oauth/upgrade", nil)), member)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.get(agreed)
+		if a := b.post(f.action, waiting); a.status != http.StatusSeeOther {
+			t.Errorf("%s with the permission: %d\n%s", f.action, a.status, a.body)
+		}
+	}
+}
+
 // upgrade sends the form that asks for more and returns the PDS's page.
 func (b *browser) upgrade(form url.Values) string {
 	b.t.Helper()
