@@ -81,7 +81,7 @@ func (s *Server) thread(w http.ResponseWriter, r *http.Request, comment syntax.R
 	}
 	thread, err := s.cfg.Feeds.Thread(r.Context(), q)
 	if err != nil {
-		return err
+		return s.ownRemoved(r.Context(), err, v, uri)
 	}
 	where := sight{acting: v.did().String(), back: r.URL.RequestURI(), now: s.now()}
 	if where.quotes, err = s.quotesIn(r.Context(), v.did(), recordsOf(thread)); err != nil {

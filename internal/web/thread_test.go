@@ -186,3 +186,20 @@ func TestThreadsThatAreNotThere(t *testing.T) {
 		}
 	}
 }
+
+// Whoever wrote a post that its community removed reads so, and why; others find
+// nothing there.
+func TestTheAuthorOfARemovedPostReadsWhy(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.found(t)
+	b := s.member(t, alice)
+	page := b.writes(alice, "Too loud")
+	s.apply(t, commons, index.RemovalCollection, index.AdmissionKey(syntax.ATURI(s.uriOf(alice))), map[string]any{
+		"subject": map[string]any{"uri": s.uriOf(alice), "cid": s.pds.cidOf(t, s.uriOf(alice))}, "code": "off-topic", "reason": "Somebody <b>sleeps</b> here.", "createdAt": "2026-01-02T03:04:05Z",
+	})
+	b.get(page).is(404, "Removed by the community", "The reason given is: Off topic. “Somebody &lt;b&gt;sleeps&lt;/b&gt; here.”", page+"/delete").lacks("Too loud")
+	b.get(page+"/delete").is(200, "Delete this post?")
+	s.member(t, bob).get(page).is(404, "Nothing at this position").lacks("sleeps")
+	s.browser(t).get(page).is(404).lacks("sleeps")
+}

@@ -86,7 +86,7 @@ func (h *house) posts() {
 	h.thread, h.warned, h.link, h.bare, h.waits, h.removed, h.quote = pageOf(written[0]), pageOf(written[1]), pageOf(written[2]), pageOf(written[3]), pageOf(own[0]), pageOf(own[1]), pageOf(quote)
 	h.answers(written[0])
 	h.arrived(h.thread, "44 comments")
-	h.arrived(h.removed, "or you may not see it")
+	h.arrived(h.removed, "Removed by the community")
 	h.arrived("/c/"+h.commons.Handle, "As I said")
 }
 
