@@ -72,6 +72,7 @@ func (x *Index) ApplyPlan(ctx context.Context, tx *store.Tx, p *Plan) (Result, e
 		return Result{}, fmt.Errorf("take a turn at the index: %w", err)
 	}
 	tx.AfterCommit(x.watchers.wake)
+	b.posts = make(map[int64]*postDelta, len(p.changes))
 	unresolved, err := b.loadAccounts(ctx, p)
 	if err != nil {
 		return Result{}, fmt.Errorf("index accounts: %w", err)

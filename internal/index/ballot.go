@@ -127,7 +127,7 @@ func (x box) write(ctx context.Context, b *batch, fresh []change, have map[ballo
 	var rows toWrite
 	pairs := make([]pair, 0, len(fresh))
 	lost := map[pair]bool{} // where a record went: memory cannot tell what counts now
-	news := map[pair]ballot{}
+	news := make(map[pair]ballot, len(fresh))
 	for _, ch := range fresh {
 		k, r := b.ballotKey(ch), x.row(b, ch)
 		row := []any{k.account, k.tid, r.rev, r.value, idOrNull(r.subject)}

@@ -34,6 +34,7 @@ type batch struct {
 
 	people map[int64]accountTally
 	posts  map[int64]*postDelta
+	deltas []postDelta // room for more of posts, some at a time
 	talk   map[int64]commentTally
 	// threads are comments whose place in their thread is to be looked at again.
 	threads map[int64]int64

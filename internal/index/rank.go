@@ -106,8 +106,9 @@ func (b *batch) settleRank(ctx context.Context) error {
 	if err := b.writeVotes(); err != nil {
 		return err
 	}
+	b.lesson.ranks = make(map[int64]rankRow, len(ids))
 	var rows toWrite
-	var counted [][]any
+	counted := make([][]any, 0, len(ids))
 	var changes moves
 	for _, id := range ids {
 		old, known := have[id]

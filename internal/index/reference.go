@@ -115,6 +115,9 @@ func (b *batch) resolve(ctx context.Context, targets []target) error {
 func (b *batch) strangers(targets []target) []target {
 	b.memory.mu.Lock()
 	defer b.memory.mu.Unlock()
+	if len(b.items) == 0 {
+		b.items = make(map[target]item, len(targets))
+	}
 	var out []target
 	for _, t := range targets {
 		if _, met := b.items[t]; met || t.kind == 0 {

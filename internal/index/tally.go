@@ -39,7 +39,11 @@ func (b *batch) comment(id int64, change func(*commentTally)) {
 func (b *batch) post(id int64) *postDelta {
 	d := b.posts[id]
 	if d == nil {
-		d = &postDelta{}
+		if len(b.deltas) == cap(b.deltas) {
+			b.deltas = make([]postDelta, 0, min(max(8, 2*cap(b.deltas)), 1024))
+		}
+		b.deltas = append(b.deltas, postDelta{})
+		d = &b.deltas[len(b.deltas)-1]
 		b.posts[id] = d
 	}
 	return d
