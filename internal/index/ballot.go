@@ -103,13 +103,13 @@ func (x box) row(b *batch, ch change) ballotRow {
 
 // load reads the rows that changes are about.
 func (x box) load(ctx context.Context, b *batch, changes []change) (map[ballotKey]ballotRow, error) {
-	keys := make([][]any, len(changes))
-	for i, ch := range changes {
+	keys := make([]int64, 0, 2*len(changes))
+	for _, ch := range changes {
 		k := b.ballotKey(ch)
-		keys[i] = []any{k.account, k.tid}
+		keys = append(keys, k.account, k.tid)
 	}
 	have := map[ballotKey]ballotRow{}
-	err := b.probe(ctx, "account_id, tid", []string{"BIGINT", "BIGINT"}, keys, `
+	err := b.probeNumbers(ctx, "account_id, tid", keys, `
 		SELECT v.account_id, v.tid, v.rev, v.value, COALESCE(v.subject_id, 0)
 		FROM wanted w CROSS JOIN `+x.table+` v WHERE v.account_id = w.account_id AND v.tid = w.tid`,
 		func(rows store.Row) error {
@@ -124,21 +124,14 @@ func (x box) load(ctx context.Context, b *batch, changes []change) (map[ballotKe
 
 // write stores changes that passed the gate.
 func (x box) write(ctx context.Context, b *batch, fresh []change, have map[ballotKey]ballotRow) error {
-	var rows toWrite
+	var rows ballotRows
 	pairs := make([]pair, 0, len(fresh))
 	lost := map[pair]bool{} // where a record went: memory cannot tell what counts now
 	news := make(map[pair]ballot, len(fresh))
 	for _, ch := range fresh {
 		k, r := b.ballotKey(ch), x.row(b, ch)
-		row := []any{k.account, k.tid, r.rev, r.value, idOrNull(r.subject)}
-		if x.alias {
-			row = append(row, idOrNull(r.alias))
-		}
-		if x.named {
-			row = append(row, orNull(string(ch.cid)))
-		}
 		old, there := have[k]
-		rows.add(row, there)
+		x.add(&rows, k, r, ch.cid, there)
 		if old.subject != 0 {
 			pairs = append(pairs, pair{old.subject, k.account})
 			lost[pair{old.subject, k.account}] = true
@@ -157,8 +150,37 @@ func (x box) write(ctx context.Context, b *batch, fresh []change, have map[ballo
 	return x.recount(ctx, b, pairs, lost, news, func() error { return x.store(ctx, b, rows) })
 }
 
+// ballotRows are rows that are to be written. New ones of tables that hold but
+// numbers, of which there are most, are numbers.
+type ballotRows struct {
+	toWrite
+	numbers []int64
+}
+
+// subjectAt is the column of the subject, which is NULL where there is none, as
+// the alias after it is.
+const subjectAt = 4
+
+func (x box) add(rows *ballotRows, k ballotKey, r ballotRow, cid syntax.CID, there bool) {
+	if !there && !x.named {
+		rows.numbers = append(rows.numbers, k.account, k.tid, r.rev, r.value, r.subject)
+		if x.alias {
+			rows.numbers = append(rows.numbers, r.alias)
+		}
+		return
+	}
+	row := []any{k.account, k.tid, r.rev, r.value, idOrNull(r.subject)}
+	if x.alias {
+		row = append(row, idOrNull(r.alias))
+	}
+	if x.named {
+		row = append(row, orNull(string(cid)))
+	}
+	rows.toWrite.add(row, there)
+}
+
 // store writes rows.
-func (x box) store(ctx context.Context, b *batch, rows toWrite) error {
+func (x box) store(ctx context.Context, b *batch, rows ballotRows) error {
 	columns, set := "account_id, tid, rev, value, subject_id", "rev = excluded.rev, value = excluded.value, subject_id = excluded.subject_id"
 	types := []string{"BIGINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT"}
 	if x.alias {
@@ -167,7 +189,8 @@ func (x box) store(ctx context.Context, b *batch, rows toWrite) error {
 	if x.named {
 		columns, set, types = columns+", cid", set+", cid = excluded.cid", append(types, "TEXT")
 	}
-	b.write(ctx, x.table, columns, types, rows,
+	b.tx.Later().Insert(ctx, x.table, store.Table{Names: columns, Types: types, Numbers: rows.numbers, NullZero: []int{subjectAt, subjectAt + 1}}, "")
+	b.write(ctx, x.table, columns, types, rows.toWrite,
 		`ON CONFLICT (account_id, tid) DO UPDATE SET `+set)
 	return nil
 }
@@ -228,12 +251,12 @@ func (x box) mayCount(b *batch, pairs []pair, lost map[pair]bool) []pair {
 // counting finds the record that counts for each pair. Most pairs are new: for
 // them the first query, which the index by account answers alone, is all.
 func (x box) counting(ctx context.Context, b *batch, pairs []pair) (map[pair]ballot, error) {
-	keys := make([][]any, len(pairs))
+	keys := make([]int64, 0, 3*len(pairs))
 	for i, p := range pairs {
-		keys[i] = []any{int64(i), p.subject, p.account}
+		keys = append(keys, int64(i), p.subject, p.account)
 	}
-	var held [][]any
-	err := b.probe(ctx, "n, subject_id, account_id", []string{"BIGINT", "BIGINT", "BIGINT"}, keys, `
+	var held []int64
+	err := b.probeNumbers(ctx, "n, subject_id, account_id", keys, `
 		SELECT h.n, h.tid FROM (
 		    SELECT w.n, (SELECT o.tid FROM `+x.table+` o
 		        WHERE o.subject_id = w.subject_id AND o.account_id = w.account_id
@@ -243,14 +266,14 @@ func (x box) counting(ctx context.Context, b *batch, pairs []pair) (map[pair]bal
 		func(rows store.Row) error {
 			var n, tid int64
 			err := rows.Scan(&n, &tid)
-			held = append(held, []any{n, pairs[n].account, tid})
+			held = append(held, n, pairs[n].account, tid)
 			return err
 		})
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[pair]ballot, len(held))
-	err = b.probe(ctx, "n, account_id, tid", []string{"BIGINT", "BIGINT", "BIGINT"}, held, `
+	out := make(map[pair]ballot, len(held)/3)
+	err = b.probeNumbers(ctx, "n, account_id, tid", held, `
 		SELECT w.n, v.tid, v.value FROM wanted w CROSS JOIN `+x.table+` v
 		WHERE v.account_id = w.account_id AND v.tid = w.tid`,
 		func(rows store.Row) error {

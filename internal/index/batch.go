@@ -3,6 +3,8 @@ package index
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -104,6 +106,14 @@ func (b *batch) settle(ctx context.Context) error {
 func (b *batch) probe(ctx context.Context, columns string, types []string, keys [][]any, query string, scan func(store.Row) error) error {
 	return b.tx.Select(ctx, store.Table{Names: columns, Types: types, Rows: keys}, query, scan)
 }
+
+// probeNumbers is probe for keys that are numbers, one row after the other.
+func (b *batch) probeNumbers(ctx context.Context, columns string, keys []int64, query string, scan func(store.Row) error) error {
+	return b.tx.Select(ctx, store.Table{Names: columns, Types: numbers(1 + strings.Count(columns, ",")), Numbers: keys}, query, scan)
+}
+
+// numbers are the types of so many columns.
+func numbers(columns int) []string { return slices.Repeat([]string{"BIGINT"}, columns) }
 
 // upsert writes rows while the caller goes on (see store.Later); tail says what
 // becomes of those that are there.

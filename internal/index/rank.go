@@ -108,7 +108,7 @@ func (b *batch) settleRank(ctx context.Context) error {
 	}
 	b.lesson.ranks = make(map[int64]rankRow, len(ids))
 	var rows toWrite
-	counted := make([][]any, 0, len(ids))
+	counted := make([]int64, 0, 6*len(ids))
 	var changes moves
 	for _, id := range ids {
 		old, known := have[id]
@@ -120,7 +120,7 @@ func (b *batch) settleRank(ctx context.Context) error {
 		b.accepted(old, -1)
 		b.accepted(is, +1)
 		if known && is.stays(old) {
-			counted = append(counted, []any{is.hot, is.score, is.upvotes, is.downvotes, is.comments, id})
+			counted = append(counted, is.hot, is.score, is.upvotes, is.downvotes, is.comments, id)
 		} else {
 			rows.add([]any{id, idOrNull(is.community), int64(is.state), is.createdAt, hotBand(is.hot), topBand(is.score), is.hot, is.score,
 				is.upvotes, is.downvotes, is.comments}, known)
@@ -135,7 +135,7 @@ func (b *batch) settleRank(ctx context.Context) error {
 
 // storeRank writes whole rows, the counters of rows that stay where they are in
 // the index, and changes.
-func (b *batch) storeRank(ctx context.Context, rows toWrite, counted [][]any, changes moves) {
+func (b *batch) storeRank(ctx context.Context, rows toWrite, counted []int64, changes moves) {
 	b.write(ctx, "post_rank", `post_id, community_id, state, created_at, hot_band, top_band, hot, score, upvotes, downvotes, comments`,
 		[]string{"BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "SMALLINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT", "BIGINT"}, rows, `
 		ON CONFLICT (post_id) DO UPDATE SET community_id = excluded.community_id, state = excluded.state,
@@ -143,7 +143,7 @@ func (b *batch) storeRank(ctx context.Context, rows toWrite, counted [][]any, ch
 		    hot = excluded.hot, score = excluded.score,
 		    upvotes = excluded.upvotes, downvotes = excluded.downvotes, comments = excluded.comments`)
 	b.tx.Later().Update(ctx, "post_rank", store.Table{Names: "hot, score, upvotes, downvotes, comments, post_id",
-		Types: slices.Repeat([]string{"BIGINT"}, 6), Rows: counted})
+		Types: numbers(6), Numbers: counted})
 	b.storeMoves(ctx, changes)
 }
 
@@ -171,11 +171,7 @@ func (b *batch) recallRank(ids []int64) (have map[int64]rankRow, others []int64)
 
 func (b *batch) loadRank(ctx context.Context, ids []int64) (map[int64]rankRow, error) {
 	have, others := b.recallRank(ids)
-	keys := make([][]any, len(others))
-	for i, id := range others {
-		keys[i] = []any{id}
-	}
-	err := b.probe(ctx, "post_id", []string{"BIGINT"}, keys, `
+	err := b.probeNumbers(ctx, "post_id", others, `
 		SELECT r.post_id, COALESCE(r.community_id, 0), r.state, r.created_at, r.hot, r.score, r.upvotes, r.downvotes, r.comments
 		FROM wanted w CROSS JOIN post_rank r WHERE r.post_id = w.post_id`,
 		func(rows store.Row) error {

@@ -36,7 +36,7 @@ type queue struct {
 }
 
 func (l Later) run(ctx context.Context, t Table, fn func(bulkConn) error) {
-	if l.tx.failed != nil || len(t.Rows) == 0 {
+	if l.tx.failed != nil || t.rows() == 0 {
 		return
 	}
 	q, before, done := &l.tx.queue, l.tx.queue.last, make(chan struct{})

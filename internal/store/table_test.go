@@ -221,6 +221,51 @@ func TestTableUnderMigration(t *testing.T) {
 	}
 }
 
+// TestTableOfNumbers holds that numbers one after the other are the rows that
+// they would be one by one, few or many, with NULL for 0 where that is said.
+func TestTableOfNumbers(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		mustExec(t, db, `CREATE TABLE number (id BIGINT NOT NULL PRIMARY KEY, small SMALLINT, big BIGINT)`)
+		table := store.Table{Names: "id, small, big", Types: []string{"BIGINT", "SMALLINT", "BIGINT"}, NullZero: []int{2}}
+		for from, n := range map[int64]int64{1000: 1, 2000: 3, 3000: 500} {
+			table.Numbers = nil
+			for i := range n {
+				table.Numbers = append(table.Numbers, from+i, i%2, i%3)
+			}
+			err := db.Tx(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Insert(t.Context(), "number", table, "")
+				return errors.Join(err, tx.Update(t.Context(), "number", store.Table{Names: "big, id", Types: []string{"BIGINT", "BIGINT"},
+					Numbers: []int64{0, from}, NullZero: []int{1}}))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			wanted := store.Table{Names: "id", Types: []string{"BIGINT"}}
+			for i := range n {
+				wanted.Numbers = append(wanted.Numbers, from+i)
+			}
+			got := map[int64]string{}
+			err = db.Select(t.Context(), wanted, `SELECT x.id, x.small, x.big FROM wanted w CROSS JOIN number x WHERE x.id = w.id`, func(row store.Row) error {
+				var id, small int64
+				var big sql.NullInt64
+				err := row.Scan(&id, &small, &big)
+				got[id] = fmt.Sprint(small, big)
+				return err
+			})
+			if err != nil || len(got) != int(n) {
+				t.Fatalf("%d of %d rows, %v", len(got), n, err)
+			}
+			for i := range n {
+				want := fmt.Sprint(i%2, sql.NullInt64{Int64: i % 3, Valid: i%3 != 0 || i == 0})
+				if got[from+i] != want {
+					t.Errorf("row %d of %d is %s, want %s", i, n, got[from+i], want)
+				}
+			}
+		}
+	})
+}
+
 // TestTableAdds holds that counters are added to, and begin where there are none.
 func TestTableAdds(t *testing.T) {
 	t.Parallel()

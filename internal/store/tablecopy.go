@@ -51,10 +51,17 @@ var (
 // copyData writes t for columns of the types stated. ok is false where a value
 // is none of its column: the server is to say so.
 func (t Table) copyData(columns []pgconn.FieldDescription) (data []byte, ok bool, err error) {
-	data = append(make([]byte, 0, len(t.Rows)*(2+12*len(columns))), copyHeader...)
-	for row := range t.Rows {
+	data = append(make([]byte, 0, t.rows()*(2+12*len(columns))), copyHeader...)
+	for row := range t.rows() {
 		data = binary.BigEndian.AppendUint16(data, uint16(len(columns)))
 		for column, c := range columns {
+			if t.Numbers != nil {
+				n, there := t.number(row, column)
+				if data, ok = appendNumber(data, c.DataTypeOID, n, there); !ok {
+					return nil, false, nil
+				}
+				continue
+			}
 			v, err := t.value(row, column)
 			if err != nil {
 				return nil, false, err
@@ -71,22 +78,31 @@ func (t Table) copyData(columns []pgconn.FieldDescription) (data []byte, ok bool
 func appendField(data []byte, oid uint32, v any) (_ []byte, ok bool) {
 	switch is := v.(type) {
 	case nil:
-		return binary.BigEndian.AppendUint32(data, math.MaxUint32), true
+		return appendNumber(data, oid, 0, false)
 	case int64:
-		switch oid {
-		case pgtype.Int8OID:
-			return binary.BigEndian.AppendUint64(append(data, 0, 0, 0, 8), uint64(is)), true
-		case pgtype.Int4OID:
-			return binary.BigEndian.AppendUint32(append(data, 0, 0, 0, 4), uint32(is)), is == int64(int32(is))
-		case pgtype.Int2OID:
-			return binary.BigEndian.AppendUint16(append(data, 0, 0, 0, 2), uint16(is)), is == int64(int16(is))
-		}
+		return appendNumber(data, oid, is, true)
 	case bool:
 		return append(data, 0, 0, 0, 1, byte(b2i(is))), oid == pgtype.BoolOID
 	case string:
 		return append(binary.BigEndian.AppendUint32(data, uint32(len(is))), is...), oid == pgtype.TextOID
 	case []byte:
 		return append(binary.BigEndian.AppendUint32(data, uint32(len(is))), is...), oid == pgtype.ByteaOID
+	}
+	return nil, false
+}
+
+// appendNumber is appendField for a number, or NULL when it is not there.
+func appendNumber(data []byte, oid uint32, n int64, there bool) (_ []byte, ok bool) {
+	if !there {
+		return binary.BigEndian.AppendUint32(data, math.MaxUint32), true
+	}
+	switch oid {
+	case pgtype.Int8OID:
+		return binary.BigEndian.AppendUint64(append(data, 0, 0, 0, 8), uint64(n)), true
+	case pgtype.Int4OID:
+		return binary.BigEndian.AppendUint32(append(data, 0, 0, 0, 4), uint32(n)), n == int64(int32(n))
+	case pgtype.Int2OID:
+		return binary.BigEndian.AppendUint16(append(data, 0, 0, 0, 2), uint16(n)), n == int64(int16(n))
 	}
 	return nil, false
 }

@@ -46,7 +46,7 @@ func (c postgresConn) selectRows(ctx context.Context, t Table, query string, sca
 }
 
 func (c postgresConn) insertRows(ctx context.Context, into string, t Table, tail string) (int64, error) {
-	if tail == "" && len(t.Rows) >= copiedFrom {
+	if tail == "" && t.rows() >= copiedFrom {
 		if written, done, err := c.copyRows(ctx, into, t); done {
 			return written, err
 		}
@@ -106,6 +106,10 @@ func (t Table) unnest() string {
 func (t Table) arrays() ([]any, error) {
 	out := make([]any, len(t.Types))
 	for column, typ := range t.Types {
+		if t.Numbers != nil {
+			out[column] = t.numbers(column)
+			continue
+		}
 		var err error
 		switch typ {
 		case "BIGINT", "SMALLINT":
@@ -124,6 +128,27 @@ func (t Table) arrays() ([]any, error) {
 		}
 	}
 	return out, nil
+}
+
+// numbers is a column of Numbers.
+func (t Table) numbers(column int) any {
+	plain := make([]int64, t.rows())
+	var withNull []pgtype.Int8
+	for row := range plain {
+		n, ok := t.number(row, column)
+		if plain[row] = n; !ok {
+			withNull = make([]pgtype.Int8, len(plain))
+			break
+		}
+	}
+	if withNull == nil {
+		return plain
+	}
+	for row := range withNull {
+		n, ok := t.number(row, column)
+		withNull[row] = pgtype.Int8{Int64: n, Valid: ok}
+	}
+	return withNull
 }
 
 // array is a column: of plain values where none is NULL, which is quicker.

@@ -21,7 +21,7 @@ const (
 
 // selectRows gives the rows to a few statements, as VALUES.
 func (c *sqliteConn) selectRows(ctx context.Context, t Table, query string, scan func(Row) error) error {
-	for from, to := range chunks(len(t.Rows), rowsAtOnce) {
+	for from, to := range chunks(t.rows(), rowsAtOnce) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (c *sqliteConn) addRows(ctx context.Context, table string, t Table) error {
 
 func (c *sqliteConn) execRows(ctx context.Context, text string, t Table) (written int64, err error) {
 	free := context.WithoutCancel(ctx)
-	for i := range t.Rows {
+	for i := range t.rows() {
 		if i%rowsUnheard == 0 {
 			if err := ctx.Err(); err != nil {
 				return written, err
