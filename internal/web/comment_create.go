@@ -51,7 +51,8 @@ func (s *Server) commentCreate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return s.replyAgain(err, form, thread)
 	}
-	redirect(w, r, thread+"/c/"+actor.DID.String()+"/"+created.URI.RecordKey().String()+"#comments")
+	key := created.URI.RecordKey().String()
+	redirect(w, r, withAnchor(thread+"/c/"+actor.DID.String()+"/"+key, commentAnchor(actor.DID.String(), key)))
 	return nil
 }
 

@@ -120,7 +120,8 @@ func newCommentLine(c *index.Comment, now time.Time) (commentLine, error) {
 	}
 	if did, err := c.Post.URI.Authority().AsDID(); err == nil {
 		line.PostURL = postURL(did, c.Post.URI.RecordKey())
-		line.URL = line.PostURL + "/c/" + c.URI.Authority().String() + "/" + c.URI.RecordKey().String()
+		author, key := c.URI.Authority().String(), c.URI.RecordKey().String()
+		line.URL = withAnchor(line.PostURL+"/c/"+author+"/"+key, commentAnchor(author, key))
 	}
 	return line, nil
 }

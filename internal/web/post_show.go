@@ -198,10 +198,13 @@ var goneWords = map[index.Gone]string{
 	index.GoneBlocked: "A comment of somebody whom you block.",
 }
 
+// commentAnchor is the id of a comment's element.
+func commentAnchor(author, key string) string { return "c-" + author + "-" + key }
+
 func (t threadSight) item(c *index.Comment) (commentItem, error) {
 	author, key := c.URI.Authority().String(), c.URI.RecordKey()
 	item := commentItem{
-		Anchor: "c-" + author + "-" + key.String(), URL: t.at + "/c/" + author + "/" + key.String(),
+		Anchor: commentAnchor(author, key.String()), URL: t.at + "/c/" + author + "/" + key.String(),
 		Here: key == t.linked, Gone: goneWords[c.Gone],
 	}
 	if c.Gone != 0 {

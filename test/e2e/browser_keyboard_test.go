@@ -162,9 +162,11 @@ func (w *window) conversesByKeys(post string) {
 	w.tabTo("content")
 	w.key("Is anybody there?")
 	w.anew("the answer", `document.querySelector(".comment.here")`, func() { w.pressOn("Say it", kb.Enter) })
-	if got := eval[string](w, `location.hash`); got != "#comments" {
-		w.t.Errorf("after the answer the page is at %q", got)
+	w.key(kb.Tab)
+	if !eval[bool](w, `Boolean(document.activeElement.closest(".comment.here"))`) {
+		w.t.Errorf("after the answer the focus goes on at %q, not in the answer", w.focused())
 	}
+	w.do("back", chromedp.KeyEvent(kb.Tab, chromedp.KeyModifiers(chromedp.ModifierShift)))
 	w.foldsByKeys()
 	w.answersByKeys()
 
