@@ -151,10 +151,15 @@ type arrival struct {
 	size  int64
 }
 
+// readAhead is how many events wait between the socket and the next batch, which
+// gathers while the one before is committed. More would only wait here instead of
+// at the host, and show that much later.
+const readAhead = 256
+
 // follow moves events from the socket to the index until the connection ends.
 func (s *source) follow(ctx context.Context, conn *socket) error {
 	reading, cancel := context.WithCancel(ctx)
-	arrivals := make(chan arrival, s.in.cfg.Limits.BatchEvents)
+	arrivals := make(chan arrival, readAhead)
 	pending := semaphore.NewWeighted(s.in.cfg.Limits.Pending)
 	ended := make(chan error, 1)
 	watched := make(chan struct{})
