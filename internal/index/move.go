@@ -78,6 +78,7 @@ type Change struct {
 // the number of the last transaction, all as of one moment. What is older than
 // ten minutes may be forgotten.
 func (x *Index) Changes(ctx context.Context, after int64) (changes []Change, seq int64, err error) {
+	//nolint:sqlclosecheck // each closes the rows
 	rows, err := x.db.Read().QueryContext(ctx, `
 		SELECT k.seq, COALESCE(h.seq, 0), h.moves FROM index_clock k LEFT JOIN rank_change h ON h.seq > $1
 		WHERE k.id = 1 ORDER BY h.seq, h.part`, after)
@@ -110,6 +111,7 @@ func (x *Index) Changes(ctx context.Context, after int64) (changes []Change, seq
 // undecidedMoves lists posts that the transactions after one and up to another
 // have moved to where their community has to decide.
 func (x *Index) undecidedMoves(ctx context.Context, after, upTo int64) ([]int64, error) {
+	//nolint:sqlclosecheck // each closes the rows
 	rows, err := x.db.Read().QueryContext(ctx, `SELECT moves FROM rank_change WHERE seq > $1 AND seq <= $2 ORDER BY seq, part`, after, upTo)
 	if err != nil {
 		return nil, err

@@ -177,7 +177,7 @@ func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql
 		return nil, err
 	}
 	defer tx.db.worked(time.Now())
-	rows, err := tx.tx.QueryContext(ctx, query, args...)
+	rows, err := tx.tx.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // the caller closes them
 	return rows, tx.note(err)
 }
 
