@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"math"
 	"testing"
 	"time"
@@ -77,6 +78,43 @@ func TestRankChanges(t *testing.T) {
 			t.Errorf("after ten minutes: %v", got)
 		}
 	})
+}
+
+// TestVotesStayInPlace holds that votes change rows of ranks where they are, which
+// on PostgreSQL takes room on their pages and no index that follows every vote.
+func TestVotesStayInPlace(t *testing.T) {
+	t.Parallel()
+	const posts, rounds = 500, 5
+	db := storetest.New(t, store.Postgres)
+	x := newIndex(t, db)
+	var written []Commit
+	for n := range posts {
+		written = append(written, prepare(t, x, voter(n), 1, create(1, post(commons, "a"))))
+	}
+	apply(t, x, written...)
+	for round := range rounds {
+		var votes []Commit
+		for n := range posts {
+			votes = append(votes, prepare(t, x, voter(1000+round), n+1, vote(n+1, postURI(voter(n), 1), "up")))
+		}
+		var was, is [2]int64 // updates, and those of them in place
+		count := func(tx *store.Tx, into *[2]int64) error {
+			return tx.QueryRowContext(t.Context(), `SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'post_rank'`).
+				Scan(&into[0], &into[1])
+		}
+		err := db.Tx(t.Context(), func(tx *store.Tx) error {
+			err := count(tx, &was)
+			if err == nil {
+				_, err = x.Apply(t.Context(), tx, votes)
+			}
+			return errors.Join(err, count(tx, &is))
+		})
+		// The first rounds make room on pages that have just been filled.
+		updates, inPlace := is[0]-was[0], is[1]-was[1]
+		if err != nil || updates != posts || round == rounds-1 && inPlace < posts*9/10 {
+			t.Errorf("round %d: %d of %d updates in place, %v", round, inPlace, updates, err)
+		}
+	}
 }
 
 // TestBands holds that bands are in the order of what they stand for, which
