@@ -34,7 +34,7 @@ func TestStoryByKeyboard(t *testing.T) {
 	w.votesByKeys()
 	w.conversesByKeys(post)
 
-	commons := community(t, inst.network)
+	commons := secluded(t, inst.network)
 	titles, _ := writeMany(t, inst.network, other, commons, 30)
 	list := awaitMany(t, inst, other, titles[29])
 	w.pagesOnByKeys(list, titles)

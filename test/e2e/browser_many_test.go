@@ -20,7 +20,7 @@ func TestManyPostsInARealBrowser(t *testing.T) {
 	t.Parallel()
 	inst := start(t, shape{confidential: true})
 	count := size.Size(200, 1000)
-	commons, author, other := community(t, inst.network), inst.network.NewAccount(t, 1), inst.network.NewAccount(t, 0)
+	commons, author, other := secluded(t, inst.network), inst.network.NewAccount(t, 1), inst.network.NewAccount(t, 0)
 	titles, posts := writeMany(t, inst.network, author, commons, count)
 	place := "/c/" + commons.Handle
 	eventually(t, time.Minute, "all posts", func() bool {

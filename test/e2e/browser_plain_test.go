@@ -26,7 +26,7 @@ func TestStoryWithoutScripts(t *testing.T) {
 	c := inst.chromium()
 	for pds := range size.Size(1, len(inst.network.PDS)) {
 		member, other := inst.network.NewAccount(t, pds), inst.network.NewAccount(t, 1-pds)
-		commons := community(t, inst.network)
+		commons := secluded(t, inst.network)
 		place := "/c/" + commons.Handle
 		title := "what the tide left " + network.Name("x")
 		admit(t, inst.network, commons, writeDirectly(t, inst.network, other, commons, title))

@@ -250,7 +250,7 @@ func (w *window) reviews(other *window, place string) (page string) {
 // pagesOn goes on to a second page of posts without loading the first anew.
 func (w *window) pagesOn(inst *instance, author network.Account, place string) {
 	w.t.Helper()
-	titles, _ := writeMany(w.t, inst.network, author, community(w.t, inst.network), 30)
+	titles, _ := writeMany(w.t, inst.network, author, secluded(w.t, inst.network), 30)
 	w.open(awaitMany(w.t, inst, author, titles[29])) // on their own page nobody else's posts come in between
 	shown := strings.Join(w.loadsAll(), "\n")
 	for _, title := range titles {

@@ -18,6 +18,18 @@ const postCollection = "social.coves.community.postv2"
 // community makes an account that posts can name, with a profile record.
 func community(t *testing.T, n *network.Network) network.Account {
 	t.Helper()
+	return communityOf(t, n, "public")
+}
+
+// secluded is a community on no list: many posts in it push nobody else's off the
+// pages that other tests look at.
+func secluded(t *testing.T, n *network.Network) network.Account {
+	t.Helper()
+	return communityOf(t, n, "unlisted")
+}
+
+func communityOf(t *testing.T, n *network.Network, visibility string) network.Account {
+	t.Helper()
 	account, err := n.CreateAccount(t.Context(), 0, network.Name("commons"))
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +39,7 @@ func community(t *testing.T, n *network.Network) network.Account {
 		t.Fatal(err)
 	}
 	_, err = client.PutRecord(t.Context(), "social.coves.community.profile", "self", map[string]any{
-		"name": "commons", "createdBy": account.DID, "hostedBy": "did:web:" + communityHost(n), "createdAt": now(),
+		"name": "commons", "createdBy": account.DID, "hostedBy": "did:web:" + communityHost(n), "createdAt": now(), "visibility": visibility,
 	})
 	if err != nil {
 		t.Fatal(err)
