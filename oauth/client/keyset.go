@@ -20,13 +20,17 @@ type SigningKey struct {
 }
 
 // NewSigningKey makes a key from the system's randomness. Its id is its
-// thumbprint (RFC 7638).
+// thumbprint (RFC 7638), and none that command lines would take for an option.
 func NewSigningKey() (*SigningKey, error) {
-	k, err := es256.Generate()
-	if err != nil {
-		return nil, err
+	for {
+		k, err := es256.Generate()
+		if err != nil {
+			return nil, err
+		}
+		if s, err := wrapSigningKey(k, ""); err != nil || s.id[0] != '-' {
+			return s, err
+		}
 	}
-	return wrapSigningKey(k, "")
 }
 
 // ParseSigningKey reads a private JWK: kty EC, crv P-256, d, x, y; kid is
