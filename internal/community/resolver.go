@@ -86,7 +86,7 @@ func (r *Resolver) locate(ctx context.Context, text string, ask func() error, na
 // Find finds the account of the community that text names: a DID, a handle,
 // @handle, !handle or !name@instance. Whether that account is a community is
 // for the caller to ask, but the last form finds only communities whose
-// instance is the one named. Errors, all ErrCommunity: Invalid
+// instance is the one named, or which pages call that (index.DisplayHandle). Errors, all ErrCommunity: Invalid
 // (InvalidRequest), NotFound (CommunityNotFound), and Unavailable when it
 // cannot be found out just now.
 func (r *Resolver) Find(ctx context.Context, text string) (index.Identity, error) {
@@ -230,13 +230,28 @@ func (r *Resolver) hosted(ctx context.Context, text, name, host string) (index.I
 	if err != nil {
 		return index.Identity{}, missing(err, "CommunityNotFound", none)
 	}
-	switch says, err := r.host(ctx, id); {
+	says, err := r.host(ctx, id)
+	if err != nil {
+		return index.Identity{}, err
+	}
+	shown, err := r.shownAs(ctx, id, "!"+name+"@"+host)
+	switch {
 	case err != nil:
 		return index.Identity{}, err
-	case says != instance:
+	case says != instance && !shown:
 		return index.Identity{}, fault.Wrap(fault.NotFound, fmt.Errorf("%s is hosted by %q", id.DID, says), none).WithCode("CommunityNotFound")
 	}
 	return id, nil
+}
+
+// shownAs reports whether people see a community under this name: one whose host
+// is not proven is called after its handle, which is.
+func (r *Resolver) shownAs(ctx context.Context, id index.Identity, name string) (bool, error) {
+	c, ok, err := r.cfg.Index.Community(ctx, id.DID)
+	if err != nil {
+		return false, fmt.Errorf("read community %s: %w", id.DID, err)
+	}
+	return ok && index.DisplayHandle(c.Account, c.Name, c.HostedBy, c.Hosted) == name, nil
 }
 
 // pattern is the handle of the community with this name at an instance, empty

@@ -158,8 +158,10 @@ func TestFind(t *testing.T) {
 			{"nobody.example.com", "", "CommunityNotFound"}, {"!nobody@atoll.example.com", "", "CommunityNotFound"},
 			{"did:plc:nobodyaaaaaaaaaaaaaaaaaa", "", "CommunityNotFound"},
 			{"!garden@kitchens.example.com", "", "CommunityNotFound"},
-			{"!beer@cellars.example.com", "", "CommunityNotFound"}, // only its record says so
-			{"!alice@example.com", "", "CommunityNotFound"},        // no community
+			{"!beer@cellars.example.com", "", "CommunityNotFound"},       // only its record says so
+			{"!alice@example.com", "", "CommunityNotFound"},              // no community
+			{"!crook@example.com", crook, ""},                            // as pages call it: its handle is proven
+			{"!wine@rooms.cellars.example.com", "", "CommunityNotFound"}, // they call it by its host
 		}
 		for _, tt := range tests {
 			got, err := newResolver(t, x, town{}).Resolve(t.Context(), tt.text)
