@@ -69,9 +69,9 @@ func TestBatchesByTime(t *testing.T) {
 	}{
 		"the first":           {now, 0, 10_000},
 		"a quick database":    {now, time.Microsecond, 10_000},
-		"a slower one":        {now, 20 * time.Microsecond, 5_000},
+		"a slower one":        {now, 20 * time.Microsecond, 3_500},
 		"a very slow one":     {now, time.Second, leastBatch},
-		"a host without time": {time.Time{}, 20 * time.Microsecond, 5_000},
+		"a host without time": {time.Time{}, 20 * time.Microsecond, 3_500},
 		"far behind":          {now.Add(-time.Minute), 20 * time.Microsecond, 10_000},
 	} {
 		s := gatherer(0)

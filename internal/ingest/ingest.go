@@ -66,7 +66,7 @@ type Limits struct {
 	Frame int64
 	// BatchEvents and BatchWait end a batch, whichever comes first: 10,000, 25 ms.
 	// The more at once, the less work is each event. A stream that is not far
-	// behind gets smaller ones, that take CommitFor to commit: 100 ms.
+	// behind gets smaller ones, that take CommitFor to commit: 70 ms.
 	BatchEvents          int
 	BatchWait, CommitFor time.Duration
 	// Pending bounds the bytes of frames between socket and database: 32 MiB.
@@ -104,7 +104,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Frame, 5<<20)
 	setDefault(&l.BatchEvents, 10_000)
 	setDefault(&l.BatchWait, 25*time.Millisecond)
-	setDefault(&l.CommitFor, 100*time.Millisecond)
+	setDefault(&l.CommitFor, 70*time.Millisecond)
 	setDefault(&l.Pending, 32<<20)
 	setDefault(&l.Silence, 5*time.Minute)
 	setDefault(&l.Ping, 30*time.Second)
