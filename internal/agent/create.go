@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atdata"
@@ -47,11 +49,24 @@ type Done struct {
 // Errors: *Error, or one of our own.
 func (a *Agent) Create(ctx context.Context, actor Actor, w Write) (Done, error) {
 	place := pds.Place{Repo: actor.DID, Collection: w.Collection, RKey: w.RKey}
-	done, err := a.create(context.WithoutCancel(ctx), actor, place, w.Record)
+	ctx = context.WithoutCancel(ctx)
+	done, err := onceMore(func() (Done, error) { return a.create(ctx, actor, place, w.Record) })
 	if err != nil {
 		return Done{}, fmt.Errorf("create %s: %w", place.URI(), a.explain(err, scope(w.Collection, pds.Create)))
 	}
 	return done, nil
+}
+
+// onceMore makes a second attempt where a server has answered that it failed at
+// the first and has nothing of it: official servers do when a record names a new
+// file twice. do must be safe to repeat.
+func onceMore(do func() (Done, error)) (Done, error) {
+	done, err := do()
+	var refused *pds.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusInternalServerError {
+		return do()
+	}
+	return done, err
 }
 
 func (a *Agent) create(ctx context.Context, actor Actor, place pds.Place, record map[string]any) (Done, error) {

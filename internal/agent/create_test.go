@@ -49,7 +49,7 @@ func TestUnclearAnswers(t *testing.T) {
 			return true
 		}, true, 0},
 		{"not written, connection lost", func(w http.ResponseWriter) bool { cut(w); return false }, false, Unreachable},
-		{"not written, 500", func(w http.ResponseWriter) bool { refuse(w, 500, "InternalServerError", "x"); return false }, false, Unreachable},
+		{"not written, 502", func(w http.ResponseWriter) bool { refuse(w, 502, "", "x"); return false }, false, Unreachable},
 		{"not written, HTML", func(w http.ResponseWriter) bool { page(w); return false }, false, Unreachable},
 	}
 	for _, tt := range tests {

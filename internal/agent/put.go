@@ -32,7 +32,8 @@ type Put struct {
 // record is not as Swap demands; or one of our own.
 func (a *Agent) Put(ctx context.Context, actor Actor, p Put) (Done, error) {
 	place := pds.Place{Repo: actor.DID, Collection: p.Collection, RKey: p.RKey}
-	done, err := a.put(context.WithoutCancel(ctx), actor, place, p)
+	ctx = context.WithoutCancel(ctx)
+	done, err := onceMore(func() (Done, error) { return a.put(ctx, actor, place, p) })
 	if err != nil {
 		return Done{}, fmt.Errorf("put %s: %w", place.URI(), a.explain(err, scope(p.Collection, pds.Create, pds.Update)))
 	}

@@ -26,7 +26,7 @@ var spoilers = []struct {
 		return true
 	}},
 	{"not written, connection lost", false, func(w http.ResponseWriter) bool { cut(w); return false }},
-	{"not written, 500", false, func(w http.ResponseWriter) bool { refuse(w, 500, "InternalServerError", ""); return false }},
+	{"not written, 502", false, func(w http.ResponseWriter) bool { refuse(w, 502, "", ""); return false }},
 	{"not written, HTML", false, func(w http.ResponseWriter) bool { page(w); return false }},
 }
 
@@ -53,6 +53,34 @@ func put(title string, swap Swap) Put { return Put{Write: write(title), Swap: sw
 func cidOf(title string) syntax.CID {
 	c, _ := RecordCID(write(title).Record)
 	return c
+}
+
+// TestServersThatStumble holds that a server which has failed once, and says so,
+// is asked once more, and one that goes on failing no third time.
+func TestServersThatStumble(t *testing.T) {
+	t.Parallel()
+	for name, do := range map[string]func(*Agent) (Done, error){
+		"create": func(a *Agent) (Done, error) { return a.Create(t.Context(), actor, write("a")) },
+		"put":    func(a *Agent) (Done, error) { return a.Put(t.Context(), actor, put("a", SwapNone)) },
+	} {
+		s := newServer(t)
+		fails := 1
+		s.spoil = func(w http.ResponseWriter, n int) (bool, bool) {
+			if n <= fails {
+				refuse(w, http.StatusInternalServerError, "InternalServerError", "")
+			}
+			return n > fails, n > fails
+		}
+		a := newAgent(t, s, nil)
+		if got, err := do(a); err != nil || got.Rev != commitRev || len(s.records) != 1 || s.writes != 2 {
+			t.Errorf("%s: %+v, %v; %d writes", name, got, err, s.writes)
+		}
+		clear(s.records)
+		s.writes, fails = 0, 9
+		if _, err := do(a); kindOf(err) != Unreachable || s.writes != 2 {
+			t.Errorf("%s: %v after %d writes, want unreachable after 2", name, err, s.writes)
+		}
+	}
 }
 
 // TestPutUnclear holds A1 for replacing: whatever happens to the answer, the
