@@ -24,6 +24,8 @@ func settings(o options, n *network.Network) []byte {
 		fmt.Fprintf(&b, "\n[[source]]\nkind = \"repos\"\nurl = %q\n", pds.URL)
 	}
 	home := n.PDS[0] // where communities get their accounts
+	// All founders sign in from one address within seconds.
+	b.WriteString("\n[limits]\nsign_ins_per_minute = 600\n")
 	fmt.Fprintf(&b, "\n[hosting]\npds_url = %q\npds_admin_password = %q\nhandle_domain = %q\n", home.URL, n.AdminPassword, home.HandleDomain)
 	return b.Bytes()
 }
