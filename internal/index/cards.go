@@ -31,8 +31,8 @@ type Cards struct {
 	seq   int64
 	// traces are the last ones, to judge what was read meanwhile.
 	traces  []Trace
-	cards   shelf[int64, *card]
-	readers shelf[syntax.DID, *Reader]
+	cards   recent[int64, *card]
+	readers recent[syntax.DID, *Reader]
 	places  recent[syntax.DID, communityPlace]
 	votes   recent[voteKey, *Vote]
 	// known are the accounts that cards and places depend on, reading those whose
@@ -50,8 +50,8 @@ type Asked struct{ Posts, Readers, Votes, Communities int64 }
 func NewCards(x *Index) *Cards {
 	return &Cards{
 		index:   x,
-		cards:   shelf[int64, *card]{most: cardsMost, weigh: (*card).weight},
-		readers: shelf[syntax.DID, *Reader]{most: readersMost, weigh: (*Reader).weight},
+		cards:   recent[int64, *card]{most: cardsMost, weigh: (*card).weight},
+		readers: recent[syntax.DID, *Reader]{most: readersMost, weigh: (*Reader).weight},
 		places:  recent[syntax.DID, communityPlace]{most: placesMost},
 		votes:   recent[voteKey, *Vote]{most: votesMost},
 		known:   map[int64]*dependence{},
@@ -222,39 +222,3 @@ func (k *Cards) Asked() Asked {
 	defer k.mu.Unlock()
 	return k.asked
 }
-
-// shelf remembers the values used last, up to twice a weight.
-type shelf[K comparable, V any] struct {
-	most, load int
-	weigh      func(V) int
-	young, old map[K]V
-}
-
-func (s *shelf[K, V]) get(key K) (V, bool) {
-	v, ok := s.young[key]
-	if !ok {
-		if v, ok = s.old[key]; ok {
-			s.put(key, v)
-		}
-	}
-	return v, ok
-}
-
-func (s *shelf[K, V]) put(key K, v V) {
-	s.drop(key)
-	if s.young == nil || s.load > s.most {
-		s.young, s.old, s.load = map[K]V{}, s.young, 0
-	}
-	s.young[key] = v
-	s.load += s.weigh(v)
-}
-
-func (s *shelf[K, V]) drop(key K) {
-	if v, ok := s.young[key]; ok {
-		s.load -= s.weigh(v)
-		delete(s.young, key)
-	}
-	delete(s.old, key)
-}
-
-func (s *shelf[K, V]) clear() { s.young, s.old, s.load = nil, nil, 0 }

@@ -132,30 +132,6 @@ func TestMemoryOfVotes(t *testing.T) {
 	})
 }
 
-// TestRecent holds the bound, and that what is used stays.
-func TestRecent(t *testing.T) {
-	t.Parallel()
-	r := recent[int, int]{most: 10}
-	for n := range 1000 {
-		r.put(n, n)
-		if _, ok := r.get(0); !ok {
-			t.Fatalf("what was used last is forgotten after %d", n)
-		}
-		if size := len(r.young) + len(r.old); size > 20 {
-			t.Fatalf("%d are remembered, at most 20 may be", size)
-		}
-	}
-	if _, ok := r.get(500); ok {
-		t.Error("what was never used is still remembered")
-	}
-	if r.drop(0); len(r.young)+len(r.old) == 0 {
-		t.Error("dropping one drops all")
-	}
-	if _, ok := r.get(0); ok {
-		t.Error("what was dropped is still remembered")
-	}
-}
-
 // TestPlans holds that a plan may be older than what is applied before it, is
 // applied again after a rollback, and that its accounts are found all the same.
 func TestPlans(t *testing.T) {
