@@ -91,63 +91,10 @@ func (m *model) many(n int) (root syntax.ATURI) {
 func TestQueries(t *testing.T) {
 	t.Parallel()
 	storetest.EachConfig(t, func(t *testing.T, cfg store.Config) {
-		var count counter
-		cfg.Queried = count.queried
-		c := newClock()
-		p := newProcess(t, cfg, c, true)
-		type queries struct{ First, Again int }
-		ask := func(m *model, root syntax.ATURI, bare bool) map[string]queries {
-			t.Helper()
-			fresh := processOn(t, p.db, c)
-			if !bare {
-				if err := fresh.feeds.keepUp(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			page := func(q Query) func() error {
-				q.Viewer, q.Limit = m.reader(), 15
-				return func() error {
-					got, err := fresh.feeds.Page(t.Context(), q)
-					if len(got.Posts) == 0 && err == nil {
-						return fmt.Errorf("an empty page of %+v", q)
-					}
-					return err
-				}
-			}
-			author := AuthorQuery{Author: m.did("author", 0), Viewer: m.reader(), Limit: 15}
-			out := map[string]queries{}
-			for name, call := range map[string]func() error{
-				"home":      page(Query{Listing: Home, Sort: Hot}),
-				"community": page(Query{Listing: Community, Community: m.did("community", 0), Sort: Hot}),
-				"all, top":  page(Query{Listing: All, Sort: Top, Timeframe: 7 * day}),
-				"posts of somebody": func() error {
-					got, err := fresh.feeds.PostsBy(t.Context(), author)
-					if len(got.Posts) == 0 && err == nil {
-						return fmt.Errorf("no posts of %s", author.Author)
-					}
-					return err
-				},
-				"comments of somebody": func() error {
-					got, _, err := fresh.feeds.CommentsBy(t.Context(), author)
-					if len(got) == 0 && err == nil {
-						return fmt.Errorf("no comments of %s", author.Author)
-					}
-					return err
-				},
-				"thread": func() error {
-					got, err := fresh.feeds.Thread(t.Context(), ThreadQuery{Post: root, Sort: Hot, Limit: 50, Depth: 5, Viewer: m.reader()})
-					if len(got.Comments) == 0 && err == nil {
-						return fmt.Errorf("no comments in the thread")
-					}
-					return err
-				},
-			} {
-				fresh.feeds.cards.Reset(fresh.feeds.cards.Seq())
-				out[name] = queries{count.during(t, call), count.during(t, call)}
-			}
-			return out
-		}
-		few, lots := newModel(t, p, c, "few", 20), newModel(t, p, c, "lots", 21)
+		a := &asking{clock: newClock()}
+		cfg.Queried = a.count.queried
+		a.process = newProcess(t, cfg, a.clock, true)
+		few, lots := newModel(t, a.process, a.clock, "few", 20), newModel(t, a.process, a.clock, "lots", 21)
 		small, large := few.many(2), lots.many(12)
 		want := map[string]queries{
 			"home":                 {First: 4, Again: 1},
@@ -157,21 +104,87 @@ func TestQueries(t *testing.T) {
 			"comments of somebody": {First: 6, Again: 6},
 			"thread":               {First: 10, Again: 7},
 		}
-		if diff := cmp.Diff(want, ask(few, small, false)); diff != "" {
-			t.Errorf("queries of small pages (-want +got):\n%s\nthe last ones:\n%s", diff, count.last(20))
+		if diff := cmp.Diff(want, a.ask(t, few, small, false)); diff != "" {
+			t.Errorf("queries of small pages (-want +got):\n%s\nthe last ones:\n%s", diff, a.count.last(20))
 		}
-		if diff := cmp.Diff(want, ask(lots, large, false)); diff != "" {
+		if diff := cmp.Diff(want, a.ask(t, lots, large, false)); diff != "" {
 			t.Errorf("queries of large pages (-want +got):\n%s", diff)
 		}
 		// Without lists there is one for each community that is followed, and more
 		// where a level asks for what stands out.
-		without, is := ask(few, small, true), ask(lots, large, true)
+		without, is := a.ask(t, few, small, true), a.ask(t, lots, large, true)
 		delete(without, "home")
 		delete(is, "home")
 		if diff := cmp.Diff(without, is); diff != "" {
 			t.Errorf("queries while lists are loading (-few +many):\n%s", diff)
 		}
 	})
+}
+
+// queries are how many a page takes.
+type queries struct{ First, Again int }
+
+// asking counts the queries of pages.
+type asking struct {
+	clock   *clock
+	process *process
+	count   counter
+}
+
+// ask reads every page of m, whose largest thread is below root; bare does
+// without lists.
+func (a *asking) ask(t *testing.T, m *model, root syntax.ATURI, bare bool) map[string]queries {
+	t.Helper()
+	fresh := processOn(t, a.process.db, a.clock)
+	if !bare {
+		if err := fresh.feeds.keepUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := map[string]queries{}
+	for name, call := range m.calls(t, fresh.feeds, root) {
+		fresh.feeds.cards.Reset(fresh.feeds.cards.Seq())
+		out[name] = queries{a.count.during(t, call), a.count.during(t, call)}
+	}
+	return out
+}
+
+// calls read each page of a model; none of them is empty.
+func (m *model) calls(t *testing.T, feeds *Feeds, root syntax.ATURI) map[string]func() error {
+	reads := func(what string, read func() (int, error)) func() error {
+		return func() error {
+			n, err := read()
+			if n == 0 && err == nil {
+				return fmt.Errorf("nothing on the page: %s", what)
+			}
+			return err
+		}
+	}
+	page := func(q Query) func() error {
+		q.Viewer, q.Limit = m.reader(), 15
+		return reads(fmt.Sprintf("%+v", q), func() (int, error) {
+			got, err := feeds.Page(t.Context(), q)
+			return len(got.Posts), err
+		})
+	}
+	author := AuthorQuery{Author: m.did("author", 0), Viewer: m.reader(), Limit: 15}
+	return map[string]func() error{
+		"home":      page(Query{Listing: Home, Sort: Hot}),
+		"community": page(Query{Listing: Community, Community: m.did("community", 0), Sort: Hot}),
+		"all, top":  page(Query{Listing: All, Sort: Top, Timeframe: 7 * day}),
+		"posts of somebody": reads("posts", func() (int, error) {
+			got, err := feeds.PostsBy(t.Context(), author)
+			return len(got.Posts), err
+		}),
+		"comments of somebody": reads("comments", func() (int, error) {
+			got, _, err := feeds.CommentsBy(t.Context(), author)
+			return len(got), err
+		}),
+		"thread": reads("thread", func() (int, error) {
+			got, err := feeds.Thread(t.Context(), ThreadQuery{Post: root, Sort: Hot, Limit: 50, Depth: 5, Viewer: m.reader()})
+			return len(got.Comments), err
+		}),
+	}
 }
 
 // last are the last queries, shortened.
