@@ -218,9 +218,11 @@ func (s *source) repos(ctx context.Context, arrivals []arrival) (map[syntax.DID]
 	for did := range set {
 		r := repos[did]
 		// Nobody waits again for an account whose key was never had.
-		set[did] = (set[did] || r.known) && (r.rev > 0 || !r.wanted)
+		if needed := (set[did] || r.known) && (r.rev > 0 || !r.wanted); !needed {
+			s.in.keys.lapse(did)
+			delete(set, did)
+		}
 	}
-	maps.DeleteFunc(set, func(_ syntax.DID, needed bool) bool { return !needed })
 	s.in.keys.prefetch(ctx, set)
 	return repos, nil
 }

@@ -43,40 +43,60 @@ type keys struct {
 	known map[syntax.DID]knownKey
 }
 
+// knownKey is a key and when it was asked for. One that is in doubt is good for
+// the batches that asked for their keys before the doubt arose, as if they had
+// been first; the next ones ask again.
 type knownKey struct {
-	key   atcrypto.PublicKey
-	asked time.Time
+	key     atcrypto.PublicKey // nil after a question without an answer
+	asked   time.Time
+	doubted bool
 }
 
 func newKeys(dir Directory, now func() time.Time) *keys {
 	return &keys{dir: dir, now: now, web: make(chan struct{}, webWaits), known: map[syntax.DID]knownKey{}}
 }
 
-// get returns a key that is known.
+// get returns the key that the last question had for an answer. Whether it may
+// still be used is for prefetch to say, once for each batch: another source may
+// cast doubt on it at any time.
 func (k *keys) get(did syntax.DID) (knownKey, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	have, ok := k.known[did]
-	return have, ok && k.now().Sub(have.asked) < keyAge
+	have := k.known[did]
+	return have, have.key != nil
 }
 
-// prefetch asks for the keys that are not known, all at once, and waits a
-// little for the answers.
+// current tells whether a key is known and need not be asked for again.
+func (k *keys) current(did syntax.DID) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.known[did].current(k.now())
+}
+
+func (k knownKey) current(now time.Time) bool {
+	return k.key != nil && !k.doubted && now.Sub(k.asked) < keyAge
+}
+
+// prefetch asks for the keys that are not known or not current, all at once, and
+// waits a little for the answers. Without one, what was known before is gone.
 func (k *keys) prefetch(ctx context.Context, dids map[syntax.DID]bool) {
 	ctx, cancel := context.WithTimeout(ctx, keyWait)
 	defer cancel()
 	var wg sync.WaitGroup
 	places := make(chan struct{}, keyPlaces)
 	for did := range dids {
-		if _, ok := k.get(did); ok {
+		if k.current(did) {
 			continue
 		}
 		wg.Go(func() {
 			select {
 			case places <- struct{}{}:
 				defer func() { <-places }()
-				_, _ = k.wait(ctx, did, k.freshness(did)) // without an answer the commit is not believed, and says so
+				if _, err := k.wait(ctx, did, k.freshness(did)); err != nil {
+					k.lapse(did) // the commit is not believed, and says so
+				}
 			case <-ctx.Done():
+				k.lapse(did)
 			}
 		})
 	}
@@ -147,11 +167,21 @@ func (k *keys) ask(ctx context.Context, did syntax.DID, maxAge time.Duration) (k
 	return have, nil
 }
 
-// doubt makes the next look at a key a question, because the identity has changed.
+// doubt makes the next batch ask for a key, because the identity has changed.
 func (k *keys) doubt(did syntax.DID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if _, had := k.known[did]; had {
-		k.known[did] = knownKey{}
+	if have, had := k.known[did]; had {
+		have.doubted = true
+		k.known[did] = have
+	}
+}
+
+// lapse ends the use of a key that is not current.
+func (k *keys) lapse(did syntax.DID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if have, had := k.known[did]; had && !have.current(k.now()) {
+		k.known[did] = knownKey{doubted: true}
 	}
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -166,6 +167,43 @@ func TestLeaps(t *testing.T) {
 			t.Errorf("fetched %d times, want twice", h.gets)
 		}
 	})
+}
+
+// TestKeysInDoubt holds that a doubt which another source casts while a batch is
+// being verified drops nothing of it, and that the next batch asks: what a key
+// signed is not believed when the answer does not come, or is another key.
+func TestKeysInDoubt(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	k := newKeys(w, time.Now)
+	in := &Ingester{keys: k}
+	batch := func() { k.prefetch(t.Context(), map[syntax.DID]bool{alice: true}) }
+	h := head{did: alice, rev: rev(1)}
+	h.sig, _ = keyOf(alice).HashAndSign(h.unsigned())
+	check := func(when string, want error) {
+		t.Helper()
+		if err := in.checkSignature(t.Context(), h); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", when, err, want)
+		}
+	}
+	check("never asked", errKey)
+	batch()
+	check("asked", nil)
+	k.doubt(alice)
+	check("doubted in the middle of a batch", nil)
+	w.hidden = true
+	batch()
+	check("in the next batch, without an answer", errKey)
+	w.hidden = false
+	batch()
+	check("with an answer", nil)
+	k.doubt(alice)
+	w.rotated[alice] = keyOf("another key")
+	batch()
+	check("with another key", errSignature)
+	k.doubt(alice)
+	k.lapse(alice)
+	check("in a batch that does not ask", errKey)
 }
 
 // TestKeys holds that an account whose key cannot be had delays nobody else, and
