@@ -87,15 +87,18 @@ func newLibrary(b *testing.B, engine store.Engine, posts int) *library {
 	l.posts(b, posts)
 	l.settle(b)
 	b.Logf("%d posts written in %v", posts, time.Since(began).Round(time.Millisecond))
-	cursors, err := index.NewCursors(make([]byte, 32))
-	if err != nil {
-		b.Fatal(err)
-	}
-	if l.feeds, err = feed.New(feed.Config{Index: l.index, Cursors: cursors, Logger: slog.New(slog.DiscardHandler), Late: pagesLate}); err != nil {
-		b.Fatal(err)
-	}
+	l.feeds = newFeeds(b, l.index)
 	l.load(b, posts)
 	return l
+}
+
+func newFeeds(b *testing.B, x *index.Index) *feed.Feeds {
+	b.Helper()
+	cursors, err := index.NewCursors(make([]byte, 32))
+	must(b, err)
+	feeds, err := feed.New(feed.Config{Index: x, Cursors: cursors, Logger: slog.New(slog.DiscardHandler), Late: pagesLate})
+	must(b, err)
+	return feeds
 }
 
 // load starts the feeds and waits until they are in memory.
@@ -233,10 +236,7 @@ func (l *library) start(b *testing.B) {
 		must(b, err)
 		x, err := index.New(index.Config{DB: db})
 		must(b, err)
-		cursors, err := index.NewCursors(make([]byte, 32))
-		must(b, err)
-		feeds, err := feed.New(feed.Config{Index: x, Cursors: cursors, Logger: slog.New(slog.DiscardHandler), Late: pagesLate})
-		must(b, err)
+		feeds := newFeeds(b, x)
 		ctx, stop := context.WithCancel(b.Context())
 		done := make(chan error, 1)
 		go func() { done <- feeds.Run(ctx) }()
@@ -390,14 +390,7 @@ func BenchmarkThread(b *testing.B) {
 
 func (l *library) threads(b *testing.B, root syntax.ATURI) {
 	b.Helper()
-	cursors, err := index.NewCursors(make([]byte, 32))
-	if err != nil {
-		b.Fatal(err)
-	}
-	feeds, err := feed.New(feed.Config{Index: l.index, Cursors: cursors, Logger: slog.New(slog.DiscardHandler), Late: pagesLate})
-	if err != nil {
-		b.Fatal(err)
-	}
+	feeds := newFeeds(b, l.index)
 	b.ReportAllocs()
 	used := startCPU()
 	b.ResetTimer()

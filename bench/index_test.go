@@ -31,14 +31,7 @@ const (
 func BenchmarkIndex(b *testing.B) {
 	for _, engine := range []store.Engine{store.SQLite, store.Postgres} {
 		b.Run(string(engine), func(b *testing.B) {
-			db := storetest.New(b, engine)
-			x, err := index.New(index.Config{DB: db})
-			if err != nil {
-				b.Fatal(err)
-			}
-			load := &indexLoad{random: rand.New(rand.NewPCG(1, 2)), start: time.Now().Add(-time.Hour),
-				posts: size.Size(20_000, 200_000), accounts: size.Size(5_000, 50_000)}
-			load.fill(b, db, x)
+			db, x, load := filledIndex(b, engine)
 			b.Run("raw", func(b *testing.B) { rawInserts(b, db) })
 			b.Run("events", func(b *testing.B) { load.events(b, db, x) })
 		})
@@ -52,6 +45,18 @@ type indexLoad struct {
 	// posts and accounts are there before.
 	posts, accounts int
 	serial          int // of commits
+}
+
+// filledIndex is an index that holds what is there before.
+func filledIndex(b *testing.B, engine store.Engine) (*store.DB, *index.Index, *indexLoad) {
+	b.Helper()
+	db := storetest.New(b, engine)
+	x, err := index.New(index.Config{DB: db})
+	must(b, err)
+	load := &indexLoad{random: rand.New(rand.NewPCG(1, 2)), start: time.Now().Add(-time.Hour),
+		posts: size.Size(20_000, 200_000), accounts: size.Size(5_000, 50_000)}
+	load.fill(b, db, x)
+	return db, x, load
 }
 
 func (l *indexLoad) did(n int) syntax.DID       { return syntax.DID(fmt.Sprintf("did:plc:%024d", n)) }

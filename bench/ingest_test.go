@@ -4,12 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -20,8 +17,8 @@ import (
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/ingest"
 	"github.com/atoll-social/atoll/internal/store"
-	"github.com/atoll-social/atoll/internal/store/storetest"
 	"github.com/atoll-social/atoll/test/size"
+	"github.com/atoll-social/atoll/test/usage"
 )
 
 // BenchmarkIngest is the whole way of events: Jetstream frames from memory,
@@ -31,12 +28,7 @@ import (
 func BenchmarkIngest(b *testing.B) {
 	for _, engine := range []store.Engine{store.SQLite, store.Postgres} {
 		b.Run(string(engine), func(b *testing.B) {
-			db := storetest.New(b, engine)
-			x, err := index.New(index.Config{DB: db})
-			must(b, err)
-			load := &indexLoad{random: rand.New(rand.NewPCG(1, 2)), start: time.Now().Add(-time.Hour),
-				posts: size.Size(20_000, 200_000), accounts: size.Size(5_000, 50_000)}
-			load.fill(b, db, x)
+			db, x, load := filledIndex(b, engine)
 			b.Run("raw", func(b *testing.B) { rawInserts(b, db) })
 			b.Run("events", func(b *testing.B) { ingestFrames(b, db, x, load) })
 		})
@@ -88,12 +80,7 @@ func BenchmarkIngestMemory(b *testing.B) {
 	total := size.Size(50_000, 1_000_000)
 	for _, engine := range []store.Engine{store.SQLite, store.Postgres} {
 		b.Run(string(engine), func(b *testing.B) {
-			db := storetest.New(b, engine)
-			x, err := index.New(index.Config{DB: db})
-			must(b, err)
-			load := &indexLoad{random: rand.New(rand.NewPCG(1, 2)), start: time.Now().Add(-time.Hour),
-				posts: size.Size(20_000, 200_000), accounts: size.Size(5_000, 50_000)}
-			load.fill(b, db, x)
+			db, x, load := filledIndex(b, engine)
 			for b.Loop() {
 				holdFrames(b, db, x, load, total)
 			}
@@ -120,21 +107,10 @@ func holdFrames(b *testing.B, db *store.DB, x *index.Index, load *indexLoad, tot
 	}{{total / 10, "MB-after-a-tenth"}, {total, "MB-after-all"}} {
 		until(in, func(s ingest.Status) bool { return s.Cursor >= first+int64(at.events)-1 })
 		debug.FreeOSMemory()
-		b.ReportMetric(residentMB(b), at.unit)
+		resident, err := usage.Memory(os.Getpid(), usage.Resident) // SQLite's cache included
+		must(b, err)
+		b.ReportMetric(float64(resident)/(1<<20), at.unit)
 	}
-}
-
-// residentMB is what this process has in memory, SQLite's cache included. It
-// is 0 where there is no /proc.
-func residentMB(b *testing.B) float64 {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(status), "VmRSS:")
-	kilobytes, err := strconv.Atoi(strings.Fields(rest)[0])
-	must(b, err)
-	return float64(kilobytes) / 1024
 }
 
 // follow starts to follow a host in memory.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -15,8 +13,6 @@ import (
 	"github.com/atoll-social/atoll/internal/feed"
 	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/store"
-	"github.com/atoll-social/atoll/internal/store/storetest"
-	"github.com/atoll-social/atoll/test/size"
 )
 
 // BenchmarkVisible is the time from a frame of a stream to the first page that
@@ -25,16 +21,8 @@ import (
 func BenchmarkVisible(b *testing.B) {
 	for _, engine := range []store.Engine{store.SQLite, store.Postgres} {
 		b.Run(string(engine), func(b *testing.B) {
-			db := storetest.New(b, engine)
-			x, err := index.New(index.Config{DB: db})
-			must(b, err)
-			load := &indexLoad{random: rand.New(rand.NewPCG(1, 2)), start: time.Now().Add(-time.Hour),
-				posts: size.Size(20_000, 200_000), accounts: size.Size(5_000, 50_000)}
-			load.fill(b, db, x)
-			cursors, err := index.NewCursors(make([]byte, 32))
-			must(b, err)
-			feeds, err := feed.New(feed.Config{Index: x, Cursors: cursors, Logger: slog.New(slog.DiscardHandler), Late: pagesLate})
-			must(b, err)
+			db, x, load := filledIndex(b, engine)
+			feeds := newFeeds(b, x)
 			ctx, stop := context.WithCancel(b.Context())
 			done := make(chan error, 1)
 			go func() { done <- feeds.Run(ctx) }()

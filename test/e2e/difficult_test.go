@@ -6,12 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/atoll-social/atoll/test/usage"
 )
 
 // dial opens a connection to the process itself, which ends with the test.
@@ -26,18 +26,13 @@ func (i *instance) dial(t *testing.T) net.Conn {
 }
 
 // memory is what the process has in memory, in bytes.
-func (i *instance) memory(t *testing.T) int {
+func (i *instance) memory(t *testing.T) int64 {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", i.cmd.Process.Pid))
+	n, err := usage.Memory(i.cmd.Process.Pid, usage.Resident)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
-	kilobytes, err := strconv.Atoi(strings.Fields(rest)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kilobytes << 10
+	return n
 }
 
 // TestDifficultClients: with the settings that an operator gets without choosing

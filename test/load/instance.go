@@ -20,6 +20,7 @@ import (
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/test/network"
 	"github.com/atoll-social/atoll/test/server"
+	"github.com/atoll-social/atoll/test/usage"
 )
 
 // settle is how long a server that is ready is left alone before its memory is read: feeds are loaded by then.
@@ -44,7 +45,7 @@ func (i *instance) measure(ctx context.Context) (*table, error) {
 	}
 	t := &table{posts: i.posts, connections: i.connections}
 	err := i.serving(ctx, func(s *server.Server, _ time.Duration) (err error) {
-		t.idle, err = memoryOf(s.PID(), "VmRSS")
+		t.idle, err = usage.Memory(s.PID(), usage.Resident)
 		return err
 	})
 	if err != nil {
@@ -64,7 +65,7 @@ func (i *instance) measure(ctx context.Context) (*table, error) {
 }
 
 func (i *instance) measureFull(ctx context.Context, s *server.Server, member network.Account, t *table) (err error) {
-	if t.full, err = memoryOf(s.PID(), "VmRSS"); err != nil {
+	if t.full, err = usage.Memory(s.PID(), usage.Resident); err != nil {
 		return err
 	}
 	targets, err := i.targets(ctx, member)
@@ -82,17 +83,17 @@ func (i *instance) measureFull(ctx context.Context, s *server.Server, member net
 		if !strings.Contains(target.name, i.only) {
 			continue
 		}
-		before := cpuOf("atoll", "postgres")
+		before := usage.CPU("atoll", "postgres")
 		f, err := target.wrk(ctx, i.origin(), script, i.connections, i.lasting)
 		if err != nil {
 			return err
 		}
-		t.rows = append(t.rows, row{target: target, figures: f, cpu: cpuOf("atoll", "postgres") - before})
+		t.rows = append(t.rows, row{target: target, figures: f, cpu: usage.CPU("atoll", "postgres") - before})
 		if err := target.check(ctx, i.origin()); err != nil {
 			return fmt.Errorf("after the load: %w", err)
 		}
 	}
-	t.peak, err = memoryOf(s.PID(), "VmHWM")
+	t.peak, err = usage.Memory(s.PID(), usage.Peak)
 	return err
 }
 
@@ -209,7 +210,7 @@ func (i *instance) styleSheet(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	if err != nil {
 		return "", err
 	}
