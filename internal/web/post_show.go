@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -69,6 +70,12 @@ func (s *Server) thread(w http.ResponseWriter, r *http.Request, comment syntax.R
 	if err != nil {
 		return err
 	}
+	if to, err := s.byDID(r); err != nil {
+		return err
+	} else if to != "" {
+		http.Redirect(w, r, to, http.StatusFound)
+		return nil
+	}
 	uri, err := syntax.ParseATURI("at://" + r.PathValue("did") + "/" + index.PostCollection.String() + "/" + r.PathValue("rkey"))
 	if err != nil {
 		return errNoPage
@@ -104,6 +111,28 @@ func (s *Server) thread(w http.ResponseWriter, r *http.Request, comment syntax.R
 		title = "A post by " + data.Post.Author.Label
 	}
 	return s.show(w, r, v, http.StatusOK, "post_show", title, data)
+}
+
+// byDID is the address of a thread by DIDs where r names somebody by handle, as
+// the addresses of members' pages do; otherwise it is empty. Only the index is asked.
+func (s *Server) byDID(r *http.Request) (string, error) {
+	to, named := *r.URL, false
+	for _, name := range []string{"did", "author"} {
+		handle, err := syntax.ParseHandle(r.PathValue(name))
+		if err != nil {
+			continue
+		}
+		did, err := s.cfg.Names.LocatePerson(r.Context(), handle.String(), func() error { return errNoPage })
+		if err != nil {
+			return "", err
+		}
+		to.Path = strings.Replace(to.Path, "/"+handle.String()+"/", "/"+did.String()+"/", 1)
+		to.RawPath, named = "", true
+	}
+	if !named {
+		return "", nil
+	}
+	return to.RequestURI(), nil
 }
 
 // order reads the order of comments from the address.

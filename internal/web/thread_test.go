@@ -187,6 +187,29 @@ func TestThreadsThatAreNotThere(t *testing.T) {
 	}
 }
 
+// The address of a thread may name people by handle, in any case; it leads to the
+// one address that the thread has.
+func TestThreadsByHandle(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.browser(t)
+	page := s.member(t, alice).writes(alice, "Low water")
+	_, rkey, _ := strings.Cut(strings.TrimPrefix(page, "/p/"), "/")
+	for path, to := range map[string]string{
+		"/p/" + alice.Handle + "/" + rkey:                                page,
+		"/p/" + strings.ToUpper(alice.Handle) + "/" + rkey + "?sort=new": page + "?sort=new",
+		page + "/c/" + alice.Handle + "/3lzzzzzzzzzzz":                   page + "/c/" + alice.DID + "/3lzzzzzzzzzzz",
+		"/p/nobody.example.com/" + rkey:                                  "",
+	} {
+		a := b.get(path)
+		if to == "" {
+			a.is(http.StatusNotFound)
+		} else if a.is(http.StatusFound); a.header.Get("Location") != to {
+			t.Errorf("GET %s leads to %q, want %q", path, a.header.Get("Location"), to)
+		}
+	}
+}
+
 // Whoever wrote a post that its community removed reads so, and why; others find
 // nothing there.
 func TestTheAuthorOfARemovedPostReadsWhy(t *testing.T) {
