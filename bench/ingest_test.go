@@ -24,13 +24,13 @@ import (
 // BenchmarkIngest is the whole way of events: Jetstream frames from memory,
 // read from a connection, decoded, validated, and committed with counters and
 // cursor, while the log of SQLite is looked after as it is in the program. Load
-// and baseline are those of BenchmarkIndex. One iteration is one event.
+// and baselines are those of BenchmarkIndex. One iteration is one event.
 func BenchmarkIngest(b *testing.B) {
 	for _, engine := range []store.Engine{store.SQLite, store.Postgres} {
 		b.Run(string(engine), func(b *testing.B) {
 			db, x, load := filledIndex(b, engine)
-			b.Run("raw", func(b *testing.B) { rawInserts(b, db) })
-			b.Run("events", func(b *testing.B) { ingestFrames(b, db, x, load) })
+			raw := rawInserts(b, db)
+			b.Run("events", func(b *testing.B) { ingestFrames(b, db, x, load, raw) })
 		})
 	}
 }
@@ -46,7 +46,7 @@ func (l *indexLoad) frame(at int64) []byte {
 	return raw
 }
 
-func ingestFrames(b *testing.B, db *store.DB, x *index.Index, load *indexLoad) {
+func ingestFrames(b *testing.B, db *store.DB, x *index.Index, load *indexLoad, raw rawRates) {
 	first := time.Now().Add(-time.Minute).UnixMicro()
 	frames := make([][]byte, b.N)
 	for i := range frames {
@@ -70,6 +70,7 @@ func ingestFrames(b *testing.B, db *store.DB, x *index.Index, load *indexLoad) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	// How much of the time a transaction was waiting for the engine.
 	b.ReportMetric(100*(db.Busy()-busy).Seconds()/b.Elapsed().Seconds(), "engine-%")
+	raw.report(b)
 	used.report(b)
 	stop()
 }
