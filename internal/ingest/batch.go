@@ -219,11 +219,12 @@ func (s *source) repos(ctx context.Context, arrivals []arrival) (map[syntax.DID]
 		r := repos[did]
 		// Nobody waits again for an account whose key was never had.
 		if needed := (set[did] || r.known) && (r.rev > 0 || !r.wanted); !needed {
-			s.in.keys.lapse(did)
 			delete(set, did)
 		}
 	}
-	s.in.keys.prefetch(ctx, set)
+	for did, key := range s.in.keys.prefetch(ctx, set) {
+		repos[did].key = key
+	}
 	return repos, nil
 }
 

@@ -43,11 +43,11 @@ type keys struct {
 	known map[syntax.DID]knownKey
 }
 
-// knownKey is a key and when it was asked for. One that is in doubt is good for
-// the batches that asked for their keys before the doubt arose, as if they had
-// been first; the next ones ask again.
+// knownKey is a key and when it was asked for; the zero value is none. A batch
+// has those that it asked for and no others, whatever other sources come to
+// doubt meanwhile, as if it had been first. The next one asks again.
 type knownKey struct {
-	key     atcrypto.PublicKey // nil after a question without an answer
+	key     atcrypto.PublicKey
 	asked   time.Time
 	doubted bool
 }
@@ -56,51 +56,49 @@ func newKeys(dir Directory, now func() time.Time) *keys {
 	return &keys{dir: dir, now: now, web: make(chan struct{}, webWaits), known: map[syntax.DID]knownKey{}}
 }
 
-// get returns the key that the last question had for an answer. Whether it may
-// still be used is for prefetch to say, once for each batch: another source may
-// cast doubt on it at any time.
-func (k *keys) get(did syntax.DID) (knownKey, bool) {
+// current returns a key that is known and need not be asked for again.
+func (k *keys) current(did syntax.DID) (key knownKey, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	have := k.known[did]
-	return have, have.key != nil
+	key = k.known[did]
+	return key, key.key != nil && !key.doubted && k.now().Sub(key.asked) < keyAge
 }
 
-// current tells whether a key is known and need not be asked for again.
-func (k *keys) current(did syntax.DID) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.known[did].current(k.now())
-}
-
-func (k knownKey) current(now time.Time) bool {
-	return k.key != nil && !k.doubted && now.Sub(k.asked) < keyAge
-}
-
-// prefetch asks for the keys that are not known or not current, all at once, and
-// waits a little for the answers. Without one, what was known before is gone.
-func (k *keys) prefetch(ctx context.Context, dids map[syntax.DID]bool) {
+// prefetch returns the keys that a batch needs. It asks for those that are not
+// known or not current, all at once, and waits a little for the answers. Where
+// none comes the key is missing: what it signed is not believed, and that is told.
+func (k *keys) prefetch(ctx context.Context, dids map[syntax.DID]bool) map[syntax.DID]knownKey {
 	ctx, cancel := context.WithTimeout(ctx, keyWait)
 	defer cancel()
-	var wg sync.WaitGroup
-	places := make(chan struct{}, keyPlaces)
+	out := make(map[syntax.DID]knownKey, len(dids))
+	var ask []syntax.DID
 	for did := range dids {
-		if k.current(did) {
-			continue
+		if key, ok := k.current(did); ok {
+			out[did] = key
+		} else {
+			ask = append(ask, did)
 		}
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	places := make(chan struct{}, keyPlaces)
+	for _, did := range ask {
 		wg.Go(func() {
 			select {
 			case places <- struct{}{}:
 				defer func() { <-places }()
-				if _, err := k.wait(ctx, did, k.freshness(did)); err != nil {
-					k.lapse(did) // the commit is not believed, and says so
-				}
 			case <-ctx.Done():
-				k.lapse(did)
+				return
+			}
+			if key, err := k.wait(ctx, did, k.freshness(did)); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				out[did] = key
 			}
 		})
 	}
 	wg.Wait()
+	return out
 }
 
 // freshness is how old an answer may be: of an account whose key was known,
@@ -174,14 +172,5 @@ func (k *keys) doubt(did syntax.DID) {
 	if have, had := k.known[did]; had {
 		have.doubted = true
 		k.known[did] = have
-	}
-}
-
-// lapse ends the use of a key that is not current.
-func (k *keys) lapse(did syntax.DID) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if have, had := k.known[did]; had && !have.current(k.now()) {
-		k.known[did] = knownKey{doubted: true}
 	}
 }

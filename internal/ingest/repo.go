@@ -32,6 +32,7 @@ type repo struct {
 	// their records back any more.
 	pruned int64
 	wanted bool
+	key    knownKey // which the batch has asked for
 }
 
 // step is how an event changes what is known of a repository.
@@ -108,10 +109,10 @@ func (in *Ingester) judge(ctx context.Context, did syntax.DID, r *repo, c *commi
 			if err != nil {
 				return head{}, err
 			}
-			return in.eventHead(ctx, b, at, did, c.Rev)
+			return in.eventHead(ctx, r.key, b, at, did, c.Rev)
 		}, c.Blocks)
 	}
-	p, failed := in.prove(ctx, did, c)
+	p, failed := in.prove(ctx, r.key, did, c)
 	switch {
 	case failed != nil:
 		return in.doubted(did, r, failed)
@@ -156,7 +157,7 @@ func (in *Ingester) judgeSync(ctx context.Context, did syntax.DID, r *repo, e *s
 		if err != nil {
 			return head{}, err
 		}
-		return in.eventHead(ctx, b, &root, did, e.Rev)
+		return in.eventHead(ctx, r.key, b, &root, did, e.Rev)
 	}, e.Blocks)
 }
 

@@ -84,16 +84,15 @@ func (h head) unsigned() []byte {
 
 // checkSignature tells whether the account's key signed the commit. A key that
 // does not fit is asked for once more. errKey and errSignature can be told apart.
-func (in *Ingester) checkSignature(ctx context.Context, h head) error {
-	key, ok := in.keys.get(h.did)
-	if !ok {
+func (in *Ingester) checkSignature(ctx context.Context, key knownKey, h head) error {
+	if key.key == nil {
 		return errKey
 	}
 	content := h.unsigned()
 	if key.key.HashAndVerify(content, h.sig) == nil {
 		return nil
 	}
-	key, ok = in.keys.newer(ctx, h.did, key)
+	key, ok := in.keys.newer(ctx, h.did, key)
 	if !ok || key.key.HashAndVerify(content, h.sig) != nil {
 		return errSignature
 	}
@@ -102,7 +101,7 @@ func (in *Ingester) checkSignature(ctx context.Context, h head) error {
 
 // eventHead finds the signed commit in an event's blocks and checks that it is
 // of the repository and revision that the event names, and signed.
-func (in *Ingester) eventHead(ctx context.Context, b blocks, at *digest, did syntax.DID, rev string) (head, error) {
+func (in *Ingester) eventHead(ctx context.Context, key knownKey, b blocks, at *digest, did syntax.DID, rev string) (head, error) {
 	if at == nil {
 		return head{}, fmt.Errorf("%w: it is not named", errHead)
 	}
@@ -117,7 +116,7 @@ func (in *Ingester) eventHead(ctx context.Context, b blocks, at *digest, did syn
 	if h.did != did || h.rev.String() != rev {
 		return head{}, errHead
 	}
-	return h, in.checkSignature(ctx, h)
+	return h, in.checkSignature(ctx, key, h)
 }
 
 // proven is a commit whose signature and proof hold.
@@ -130,7 +129,7 @@ type proven struct {
 // prove verifies a commit by itself: that its author signed it, that each
 // record is in the signed tree, and that the operations are all that
 // distinguishes that tree from the one before (inductive proof).
-func (in *Ingester) prove(ctx context.Context, did syntax.DID, c *commitBody) (proven, error) {
+func (in *Ingester) prove(ctx context.Context, key knownKey, did syntax.DID, c *commitBody) (proven, error) {
 	b, err := readCAR(c.Blocks)
 	if err != nil {
 		return proven{}, err
@@ -139,7 +138,7 @@ func (in *Ingester) prove(ctx context.Context, did syntax.DID, c *commitBody) (p
 	if err != nil {
 		return proven{}, err
 	}
-	h, err := in.eventHead(ctx, b, at, did, c.Rev)
+	h, err := in.eventHead(ctx, key, b, at, did, c.Rev)
 	if err != nil {
 		return proven{}, err
 	}
