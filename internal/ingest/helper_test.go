@@ -124,10 +124,13 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
+// patience is for machines that do much else; nobody waits for it in vain.
+const patience = 2 * time.Minute
+
 // await waits until a condition holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	ticker := time.NewTicker(3 * time.Millisecond)
 	defer ticker.Stop()
 	for !holds() {
@@ -174,7 +177,8 @@ func titles(db *store.DB) (map[string]string, error) {
 	return out, rows.Err()
 }
 
-// cursor is what is stored for a host; -1 when nothing is.
+// cursor is what is stored for a host, and counted in metrics and status, too,
+// which comes after it; -1 when nothing is.
 func (r *rig) cursor(t *testing.T, h *host) int64 {
 	t.Helper()
 	var at sql.NullInt64
@@ -184,6 +188,11 @@ func (r *rig) cursor(t *testing.T, h *host) int64 {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, s := range r.Status() {
+		if s.URL == h.server.URL {
+			return min(at.Int64, s.Cursor)
+		}
 	}
 	return at.Int64
 }

@@ -1,11 +1,13 @@
 package ingest
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
+	sdk "github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -40,7 +42,7 @@ func startRealAt(t *testing.T, db *store.DB, n *network.Network, origins []strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	fetch := guard.Client(egress.Limits{Timeout: 10 * time.Second, MaxBytes: 1 << 20, Redirects: 3})
+	fetch := guard.Client(egress.Limits{Timeout: patience, MaxBytes: 1 << 20, Redirects: 3})
 	dir, err := identity.New(identity.Config{HTTP: fetch, PLCURL: n.PLC, Dev: true, DevHandles: handles(n)})
 	if err != nil {
 		t.Fatal(err)
@@ -56,13 +58,23 @@ func startRealAt(t *testing.T, db *store.DB, n *network.Network, origins []strin
 	log, reg := &lockedBuffer{}, prometheus.NewRegistry()
 	in, err := New(Config{DB: db, Index: x, Sources: sources, Stream: guard.Client(egress.Limits{}), Fetch: fetch, Hosting: Hosting{Skip: true},
 		Repos:     guard.Client(egress.Limits{Timeout: time.Minute}),
-		Directory: dir, Logger: slog.New(slog.NewTextHandler(log, nil)), Metrics: reg})
+		Directory: patient{dir}, Logger: slog.New(slog.NewTextHandler(log, nil)), Metrics: reg})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &rig{Ingester: in, db: db, index: x, log: log, reg: reg}
 	r.run(t)
 	return r
+}
+
+// patient waits for a directory that is busy with other tests for longer than
+// a batch does, so that every commit can be verified as it comes.
+type patient struct{ Directory }
+
+func (p patient) LookupFresh(ctx context.Context, id syntax.AtIdentifier, maxAge time.Duration) (*sdk.Identity, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	return p.Directory.LookupFresh(ctx, id, maxAge)
 }
 
 func handles(n *network.Network) map[string]string {
