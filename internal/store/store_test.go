@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
+	"github.com/atoll-social/atoll/test/port"
 )
 
 func TestOpenMakesAFolderAndFilesForItsOwnerOnly(t *testing.T) {
@@ -121,12 +121,11 @@ func TestOpenNeedsAPathOrAURL(t *testing.T) {
 // closedPort is a loopback address that nobody listens on.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	addr, err := port.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }
 
 func TestPostgresErrorsHelpAndHideThePassword(t *testing.T) {

@@ -24,6 +24,7 @@ import (
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/internal/store/storetest"
 	"github.com/atoll-social/atoll/test/network"
+	"github.com/atoll-social/atoll/test/port"
 	"github.com/atoll-social/atoll/test/size"
 )
 
@@ -146,16 +147,13 @@ func TestTakenAddressIsOneClearLine(t *testing.T) {
 func TestRunTwice(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	listen, err := port.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := options{
-		data: filepath.Join(dir, "data"), binary: filepath.Join(dir, "atoll"), listen: l.Addr().String(),
+		data: filepath.Join(dir, "data"), binary: filepath.Join(dir, "atoll"), listen: listen,
 		communities: size.Size(2, 0), members: size.Size(8, 0),
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
 	}
 	first, made := runUntilWelcome(t, o)
 	second, again := runUntilWelcome(t, o)

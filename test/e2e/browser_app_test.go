@@ -13,6 +13,7 @@ import (
 
 	authv1 "github.com/atoll-social/atoll/gen/atoll/auth/v1"
 	"github.com/atoll-social/atoll/test/network"
+	"github.com/atoll-social/atoll/test/port"
 )
 
 // arrive opens the address that an app shows and goes through the PDS's own
@@ -125,13 +126,11 @@ func appHere(t *testing.T, inst *instance, c *chromium, account network.Account)
 func appElsewhere(t *testing.T, inst *instance, c *chromium, account network.Account) {
 	t.Helper()
 	p, w := inst.program(), c.window()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	nobody, err := port.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := free.Addr().(*net.TCPAddr).Port
-	free.Close()
-	begun := p.begin(account, uint32(port))
+	begun := p.begin(account, uint32(nobody))
 	w.arrive(begun, account)
 	w.press("Sign it in on this computer")
 	w.await("chromium's own page", `!location.origin.startsWith("https://app-")`)

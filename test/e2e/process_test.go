@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"github.com/atoll-social/atoll/test/network"
+	"github.com/atoll-social/atoll/test/port"
 )
 
 // shape says how an instance presents itself.
@@ -88,12 +88,11 @@ func start(t *testing.T, s shape) *instance {
 // freeAddr finds a loopback port that nobody uses now.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := port.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }
 
 // environment is the process's whole environment: nothing of the test's own
@@ -165,13 +164,13 @@ func (i *instance) launch() {
 		_ = cmd.Wait() // the exit code is judged by whoever stops it
 		close(done)
 	}(i.cmd, i.done)
-	if err := i.awaitReady(20 * time.Second); err != nil {
+	if err := i.awaitReady(); err != nil {
 		i.t.Fatalf("start: %v\n%s", err, i.log.String())
 	}
 }
 
-func (i *instance) awaitReady(budget time.Duration) error {
-	ctx, cancel := context.WithTimeout(i.t.Context(), budget)
+func (i *instance) awaitReady() error {
+	ctx, cancel := context.WithTimeout(i.t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -190,7 +189,7 @@ func (i *instance) awaitReady(budget time.Duration) error {
 		case <-i.done:
 			return errStopped
 		case <-ctx.Done():
-			return fmt.Errorf("not ready after %s", budget)
+			return fmt.Errorf("not ready after %s", patience)
 		case <-tick.C:
 		}
 	}
@@ -208,8 +207,8 @@ func (i *instance) stop() {
 		if code := i.cmd.ProcessState.ExitCode(); code != 0 {
 			i.t.Errorf("the process ended with code %d\n%s", code, i.log.String())
 		}
-	case <-time.After(20 * time.Second):
-		i.t.Errorf("SIGTERM did not end the process within 20 s\n%s", i.log.String())
+	case <-time.After(patience):
+		i.t.Errorf("SIGTERM did not end the process within %s\n%s", patience, i.log.String())
 		_ = i.cmd.Process.Kill()
 		<-i.done
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/atoll-social/atoll/internal/store"
 	"github.com/atoll-social/atoll/test/network"
+	"github.com/atoll-social/atoll/test/port"
 	"github.com/atoll-social/atoll/test/server"
 	"github.com/atoll-social/atoll/test/usage"
 )
@@ -102,12 +102,8 @@ func (i *instance) configure(ctx context.Context) error {
 	if err := os.MkdirAll(i.dir, 0o700); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	i.listen = l.Addr().String()
-	if err := l.Close(); err != nil {
+	var err error
+	if i.listen, err = port.FreeAddress(); err != nil {
 		return err
 	}
 	var b bytes.Buffer

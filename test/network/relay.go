@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/atoll-social/atoll/test/port"
 )
 
 // sdkModule has the relay that others have written, at the version in go.mod.
@@ -50,12 +51,9 @@ func (n *Network) StartRelay(t testing.TB) (origin string) {
 	}
 	addresses := make([]string, 2)
 	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+		if addresses[i], err = port.FreeAddress(); err != nil {
 			t.Fatal(err)
 		}
-		addresses[i] = l.Addr().String()
-		_ = l.Close()
 	}
 	password := rand.Text()
 	cmd := exec.Command(program, "--admin-password", password, "--plc-host", n.PLC, "--log-level", "warn", "serve",

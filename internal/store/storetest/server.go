@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -20,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/atoll-social/atoll/test/port"
 )
 
 // The names of our folders begin with these.
@@ -154,16 +155,16 @@ func start(ctx context.Context, bin, dir string) (address string, l lifeline, er
 	if err := initialize(ctx, bin, folder, password, attributes); err != nil {
 		return "", l, errors.Join(err, os.RemoveAll(folder))
 	}
-	port, err := freePort()
+	listen, err := port.Free()
 	if err != nil {
 		return "", l, errors.Join(err, os.RemoveAll(folder))
 	}
-	l, err = supervise(bin, folder, port, attributes)
+	l, err = supervise(bin, folder, listen, attributes)
 	if err != nil {
 		return "", l, errors.Join(err, os.RemoveAll(folder))
 	}
 	u := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", password),
-		Host: net.JoinHostPort("127.0.0.1", port), Path: "/postgres", RawQuery: "sslmode=disable"}
+		Host: fmt.Sprintf("127.0.0.1:%d", listen), Path: "/postgres", RawQuery: "sslmode=disable"}
 	if err := answers(ctx, u.String()); err != nil {
 		log, _ := os.ReadFile(filepath.Join(folder, "log"))
 		return "", l, errors.Join(fmt.Errorf("PostgreSQL does not start: %w\n%s", err, log), l.stop())
@@ -198,9 +199,9 @@ func initialize(ctx context.Context, bin, folder, password string, attributes *s
 
 // supervise starts the server under the supervisor. Neither inherits our output,
 // which whoever runs us waits to see closed, nor our terminal's signals.
-func supervise(bin, folder, port string, attributes *syscall.SysProcAttr) (lifeline, error) {
+func supervise(bin, folder string, listen int, attributes *syscall.SysProcAttr) (lifeline, error) {
 	settings := []string{
-		"listen_addresses=127.0.0.1", "port=" + port, "unix_socket_directories=",
+		"listen_addresses=127.0.0.1", fmt.Sprint("port=", listen), "unix_socket_directories=",
 		"fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0",
 		"max_connections=200", "deadlock_timeout=100ms", "shared_buffers=64MB", "max_wal_size=2GB", "checkpoint_timeout=1h",
 		"log_min_messages=fatal", "log_min_error_statement=panic",
@@ -249,15 +250,6 @@ func answers(ctx context.Context, address string) error {
 		case <-tick.C:
 		}
 	}
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
 }
 
 // serverUser is whom the server runs as: nobody else, except that it refuses
