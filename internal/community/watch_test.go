@@ -41,11 +41,10 @@ func running(t *testing.T, db *store.DB, r *repos) *village {
 	return v
 }
 
-// soon waits until a post is accepted; it fails after twenty times the time
-// that it may take.
+// soon waits until a post is accepted, however busy the machine is.
 func (v *village) soon(t *testing.T, post syntax.ATURI) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*250*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

@@ -73,10 +73,10 @@ func enqueue(t *testing.T, q *Queue, in Insert) string {
 // await polls until ok, for what happens in other processes.
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s for %s", what)
+			t.Fatalf("waited 2 min for %s", what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -66,11 +65,11 @@ func TestTwoInstances(t *testing.T) {
 	}
 	// At home it is quick.
 	home := founder.call("social.coves.community.post.create", `{"community":"!`+name+"@"+one.host+`","title":"home"}`)
-	took := eventually(t, 20*250*time.Millisecond, "admission at home", func() bool { return one.standing(home["uri"].(string)) == "accepted" })
+	took := eventually(t, "admission at home", func() bool { return one.standing(home["uri"].(string)) == "accepted" })
 	t.Logf("admitted at home within %s", took)
 	// The other instance knows the community by its verified name before long.
 	byName := "!" + name + "@" + one.host
-	eventually(t, 20*time.Second, "the community's name elsewhere", func() bool {
+	eventually(t, "the community's name elsewhere", func() bool {
 		return member.get("/xrpc/social.coves.communityFeed.getCommunity?"+url.Values{"community": {byName}}.Encode()).status == http.StatusOK
 	})
 	member.call("social.coves.community.subscribe", `{"community":"`+byName+`","contentVisibility":4}`)
@@ -78,7 +77,7 @@ func TestTwoInstances(t *testing.T) {
 	writeDirectly(t, two.network, member.member, network.Account{DID: did}, "straight to the PDS")
 	want := []string{"home", "straight to the PDS", "through the other instance"}
 	for _, i := range []*instance{one, two} {
-		eventually(t, 20*time.Second, "admission at "+i.host, func() bool { return cmp.Equal(want, i.listed(did)) })
+		eventually(t, "admission at "+i.host, func() bool { return cmp.Equal(want, i.listed(did)) })
 		if got := i.standing(through["uri"].(string)); got != "accepted" {
 			t.Errorf("%s: the post is %s", i.host, got)
 		}
@@ -89,7 +88,7 @@ func TestTwoInstances(t *testing.T) {
 	founder.call("social.coves.community.update", `{"community":"`+did+`","description":"About."}`)
 	want = []string{"edited", "home", "straight to the PDS"}
 	for _, i := range []*instance{one, two} {
-		eventually(t, 20*time.Second, "an edit at "+i.host, func() bool {
+		eventually(t, "an edit at "+i.host, func() bool {
 			return cmp.Equal(want, i.listed(did)) && i.standing(through["uri"].(string)) == "accepted"
 		})
 	}
@@ -108,7 +107,7 @@ func operate(t *testing.T, one, two *instance, member client, did string) {
 	everywhere := func(uri, want string) {
 		t.Helper()
 		for _, i := range []*instance{one, two} {
-			eventually(t, 20*time.Second, uri+" "+want+" at "+i.host, func() bool { return i.standing(uri) == want })
+			eventually(t, uri+" "+want+" at "+i.host, func() bool { return i.standing(uri) == want })
 		}
 	}
 	post := func(title string) string {
@@ -118,7 +117,7 @@ func operate(t *testing.T, one, two *instance, member client, did string) {
 	says("open", "list")
 	says("when a moderator has approved", "policy", did, "approval", "--review-edits")
 	waiting := post("waiting")
-	eventually(t, 20*time.Second, "a post that waits", func() bool {
+	eventually(t, "a post that waits", func() bool {
 		out, _ := one.command("communities", "waiting", did)
 		return strings.Contains(out, waiting)
 	})

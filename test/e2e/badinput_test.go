@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/atoll-social/atoll/internal/store"
 )
@@ -49,7 +48,7 @@ func TestSignInWithBadInput(t *testing.T) {
 		if a.status != c.status {
 			t.Errorf("%s: status %d, want %d", c.name, a.status, c.status)
 		}
-		eventually(t, 2*time.Second, c.name+": one log line", func() bool {
+		eventually(t, c.name+": one log line", func() bool {
 			return strings.Count(inst.log.String(), a.header.Get("X-Request-Id")) == 1
 		})
 		if !strings.Contains(a.header.Get("Content-Type"), "text/html") || !strings.Contains(problemOf(a.body), c.says) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -23,7 +22,7 @@ func TestManyPostsInARealBrowser(t *testing.T) {
 	commons, author, other := secluded(t, inst.network), inst.network.NewAccount(t, 1), inst.network.NewAccount(t, 0)
 	titles, posts := writeMany(t, inst.network, author, commons, count)
 	place := "/c/" + commons.Handle
-	eventually(t, time.Minute, "all posts", func() bool {
+	eventually(t, "all posts", func() bool {
 		return strings.Contains(inst.browser().get(place).body, fmt.Sprintf("%d posts", count))
 	})
 	w := inst.chromium().window()
@@ -35,7 +34,7 @@ func TestManyPostsInARealBrowser(t *testing.T) {
 			disturb(ctx, t, inst.network, other, commons, posts, "meanwhile, by "+sort)
 		}()
 		w.open(place + "?sort=" + sort)
-		eventually(t, 30*time.Second, "what is written meanwhile", func() bool {
+		eventually(t, "what is written meanwhile", func() bool {
 			return strings.Contains(inst.browser().get(place+"?sort=new").body, "meanwhile, by "+sort)
 		})
 		shown := w.loadsAll()

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	cdp "github.com/chromedp/cdproto/network"
@@ -77,7 +76,7 @@ func TestPagesFitEveryScreen(t *testing.T) {
 	last := "سؤال عن القارب and then some"
 	writeDirectly(t, inst.network, member, commons, last)
 	b := inst.browser()
-	eventually(t, 10*time.Second, "the posts", func() bool { return strings.Contains(b.get("/discover?sort=new").body, last) })
+	eventually(t, "the posts", func() bool { return strings.Contains(b.get("/discover?sort=new").body, last) })
 	b.signIn(member)
 	c := inst.chromium()
 	stranger, signedIn := c.window(), c.window()

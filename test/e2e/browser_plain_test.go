@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -30,7 +29,7 @@ func TestStoryWithoutScripts(t *testing.T) {
 		place := "/c/" + commons.Handle
 		title := "what the tide left " + network.Name("x")
 		admit(t, inst.network, commons, writeDirectly(t, inst.network, other, commons, title))
-		eventually(t, 20*time.Second, "a post of somebody else", func() bool { return strings.Contains(inst.browser().get(place+"?sort=new").body, title) })
+		eventually(t, "a post of somebody else", func() bool { return strings.Contains(inst.browser().get(place+"?sort=new").body, title) })
 
 		w := c.window()
 		w.signInPlainly(member)

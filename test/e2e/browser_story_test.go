@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -118,7 +117,7 @@ func (w *window) postsWithPicture(place string, member network.Account) (title, 
 	}
 	w.await("the picture", `(i => i && i.complete && i.naturalWidth > 0 && i.alt === "A jetty at dusk")(document.querySelector(".pictures img"))`)
 	page = eval[string](w, `location.pathname`)
-	eventually(w.t, 20*time.Second, "the community to admit the post", func() bool {
+	eventually(w.t, "the community to admit the post", func() bool {
 		w.open(place)
 		return w.shows(title)
 	})
@@ -230,14 +229,14 @@ func (w *window) reviews(other *window, place string) (page string) {
 			w.t.Errorf("the post does not say that it waits:\n%s", text)
 		}
 	}
-	eventually(w.t, 20*time.Second, "the posts on the page of those who wait", func() bool {
+	eventually(w.t, "the posts on the page of those who wait", func() bool {
 		w.open(page)
 		return w.shows(titles[0]) && w.shows(titles[1])
 	})
 	w.press("Approve") // the one that has waited longest
 	w.await("the other one alone", fmt.Sprintf(`!document.body.innerText.includes(%q)`, titles[0]))
 	w.want(titles[1])
-	eventually(w.t, 20*time.Second, "the approved post in the community", func() bool {
+	eventually(w.t, "the approved post in the community", func() bool {
 		w.open(place + "?sort=new")
 		return w.shows(titles[0])
 	})

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/atoll-social/atoll/test/network"
 )
@@ -198,7 +197,7 @@ func TestAnAggregator(t *testing.T) {
 		"aggregatorDid": bot.DID, "communityDid": commons.DID, "enabled": true, "createdAt": now(), "createdBy": commons.DID}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the authorization", func() bool {
+	eventually(t, "the authorization", func() bool {
 		return strings.Contains(inst.browser().get("/xrpc/social.coves.aggregator.getAuthorizations?aggregatorDid="+bot.DID).body, commons.DID)
 	})
 	if a := create(); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "SignInAgain") {

@@ -212,7 +212,7 @@ func TestHostedAccounts(t *testing.T) {
 		t.Errorf("the old handle answers with %d", res.StatusCode)
 	}
 	i.admin("com.atproto.admin.deleteAccount", `{"did":"`+h.DID.String()+`"}`)
-	eventually(t, 30*time.Second, "the handle of the deleted account to be silent", func() bool { // the stream tells
+	eventually(t, "the handle of the deleted account to be silent", func() bool { // the stream tells
 		res, _ := i.wellKnown(name + i.network.PDS[0].HandleDomain)
 		return res.StatusCode == http.StatusNotFound
 	})

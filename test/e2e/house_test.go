@@ -178,7 +178,7 @@ func (h *house) sent(path string, form url.Values) (to string) {
 // arrived waits until a page shows what was written elsewhere.
 func (h *house) arrived(path, text string) {
 	h.inst.t.Helper()
-	eventually(h.inst.t, 30*time.Second, text+" at "+path, func() bool { return strings.Contains(h.browser.get(path).body, text) })
+	eventually(h.inst.t, text+" at "+path, func() bool { return strings.Contains(h.browser.get(path).body, text) })
 }
 
 // pageOf is the page of a post.

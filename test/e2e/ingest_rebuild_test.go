@@ -3,7 +3,6 @@ package e2e
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/atoll-social/atoll/test/network"
 )
@@ -39,7 +38,7 @@ func TestAnIndexFromNothing(t *testing.T) {
 		}
 	}
 	for _, title := range titles {
-		eventually(t, 30*time.Second, "a post from before", func() bool {
+		eventually(t, "a post from before", func() bool {
 			onPage, uris := discover(t, b, title)
 			return onPage == 1 && len(uris) == 1
 		})

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/atoll-social/atoll/test/network"
 )
@@ -55,7 +54,7 @@ func TestIngestCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, 20*time.Second, "the dead letter in /readyz", ready(`"degraded":["dead_letters"]`))
+	eventually(t, "the dead letter in /readyz", ready(`"degraded":["dead_letters"]`))
 	list := run(0, "dead")
 	says(list, "UNIQUE", postCollection)
 	id, _, _ := strings.Cut(strings.Split(list, "\n")[1], " ")
@@ -64,7 +63,7 @@ func TestIngestCommands(t *testing.T) {
 	inst.exec(`DROP INDEX poison`)
 	says(run(0, "retry"), "1 applied")
 	says(run(0, "retry", id), "1 absent")
-	eventually(t, 20*time.Second, "no dead letter in /readyz", ready(`"status":"ready"`))
+	eventually(t, "no dead letter in /readyz", ready(`"status":"ready"`))
 
 	says(run(0, "verify", first.DID, second.DID), first.DID, second.DID)
 	inst.exec(`DELETE FROM post WHERE author_id = (SELECT id FROM account WHERE did = '` + first.DID + `')`)
@@ -99,7 +98,7 @@ func TestAFullDisk(t *testing.T) {
 		titles = append(titles, fmt.Sprintf("full %d %s", n, network.Name("x")))
 		writeDirectly(t, inst.network, author, commons, titles[n])
 	}
-	eventually(t, 20*time.Second, "not ready", func() bool {
+	eventually(t, "not ready", func() bool {
 		a := b.get("/readyz")
 		return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, `"failing":["storage"]`)
 	})
@@ -107,9 +106,9 @@ func TestAFullDisk(t *testing.T) {
 		t.Errorf("reading on a full disk: %d, want 200", a.status)
 	}
 	limit("unlimited")
-	eventually(t, 90*time.Second, "ready again", func() bool { return b.get("/readyz").status == http.StatusOK })
+	eventually(t, "ready again", func() bool { return b.get("/readyz").status == http.StatusOK })
 	for _, title := range titles {
-		eventually(t, 90*time.Second, "what was written meanwhile", func() bool {
+		eventually(t, "what was written meanwhile", func() bool {
 			_, uris := discover(t, b, title)
 			return len(uris) == 1
 		})

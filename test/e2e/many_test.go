@@ -86,7 +86,7 @@ func acceptance(p network.Record) write {
 func awaitMany(t *testing.T, inst *instance, author network.Account, newest string) (list string) {
 	t.Helper()
 	list = "/u/" + author.Handle
-	eventually(t, 30*time.Second, "many posts at "+list, func() bool {
+	eventually(t, "many posts at "+list, func() bool {
 		body := inst.browser().get(list).body
 		return strings.Contains(body, newest) && strings.Contains(body, "More posts")
 	})

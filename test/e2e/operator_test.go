@@ -130,7 +130,7 @@ func TestKeysCommands(t *testing.T) {
 		t.Errorf("keys list after rotating:\n%s\nwant two client keys", after)
 	}
 	b := inst.browser()
-	eventually(t, 12*time.Second, "the running server follows the rotation", func() bool {
+	eventually(t, "the running server follows the rotation", func() bool {
 		return strings.Count(b.get("/oauth/jwks.json").body, `"kid"`) == 2
 	})
 }
@@ -216,7 +216,7 @@ func TestWhatIsSaidAtTheStart(t *testing.T) {
 	t.Cleanup(elsewhere.Close)
 	mapHost(t, inst, inst.host, strings.TrimPrefix(elsewhere.URL, "http://"))
 	inst.restart()
-	eventually(t, 15*time.Second, "a warning that names the redirect and the fix", func() bool {
+	eventually(t, "a warning that names the redirect and the fix", func() bool {
 		log := inst.log.String()
 		return strings.Contains(log, "published document is wrong") && strings.Contains(log, "redirects to https://www.example.org/") && strings.Contains(log, "reverse proxy")
 	})

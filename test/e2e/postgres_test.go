@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/atoll-social/atoll/internal/store/storetest"
 	"github.com/atoll-social/atoll/test/network"
@@ -53,9 +52,9 @@ func TestTwoProcessesShowTheSame(t *testing.T) {
 		title := "shared " + network.Name("x")
 		titles = append(titles, title)
 		writeDirectly(t, a.network, author, commons, title)
-		eventually(t, 20*time.Second, "the post here", func() bool { _, uris := discover(t, here, title); return len(uris) == 1 })
+		eventually(t, "the post here", func() bool { _, uris := discover(t, here, title); return len(uris) == 1 })
 		// 250 ms are promised; the bound is 20 times that.
-		took := eventually(t, 5*time.Second, "the post there", func() bool { n, uris := discover(t, there, title); return n == 1 && len(uris) == 1 })
+		took := eventually(t, "the post there", func() bool { n, uris := discover(t, there, title); return n == 1 && len(uris) == 1 })
 		t.Logf("there after %s", took)
 	}
 	seen := map[string]int{}

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	cdp "github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
@@ -139,7 +138,7 @@ func (d *demo) meet(said string) {
 	d.json(found[3]+"/xrpc/com.atproto.identity.resolveHandle?handle="+d.member.Handle, &who)
 	d.member.DID = who.DID
 	before, still := "", 0 // posts are admitted one after the other
-	eventually(d.t, 2*time.Minute, "the posts to be admitted", func() bool {
+	eventually(d.t, "the posts to be admitted", func() bool {
 		body, status := d.get(d.inst.origin() + "/discover?sort=new")
 		if posts := strings.Count(body, `class="post"`); status == http.StatusOK && posts == 25 && body == before {
 			still++

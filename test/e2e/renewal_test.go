@@ -30,7 +30,7 @@ func TestSessionsAreRenewed(t *testing.T) {
 	if status, did, _ := b.me(); status != http.StatusOK || did != member.DID {
 		t.Fatalf("GET /api/me: %d %s", status, did)
 	}
-	eventually(t, 10*time.Second, "a renewal in the background", func() bool { return inst.refreshed() > before })
+	eventually(t, "a renewal in the background", func() bool { return inst.refreshed() > before })
 
 	expiry(-time.Minute)
 	before = inst.refreshed()

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/atoll-social/atoll/internal/keyring"
 )
@@ -68,7 +67,7 @@ func TestOperatorsSeeAndEndSessions(t *testing.T) {
 		t.Errorf("sessions refresh of one that is over: code %d\n%s", code, out)
 	}
 	inst.restart() // a look for what is to be revoked is the first thing that it does
-	eventually(t, 20*time.Second, "the member's server is told", func() bool {
+	eventually(t, "the member's server is told", func() bool {
 		out, _ := inst.command("sessions", "list", "--state", "revoking")
 		return strings.Contains(out, "no sessions")
 	})
@@ -115,7 +114,7 @@ func TestWithdrawingAClientKey(t *testing.T) {
 		t.Errorf("withdrawing: code %d\n%s", code, out)
 	}
 	b.signInAgain("its key was withdrawn")
-	eventually(t, 12*time.Second, "the running server follows", func() bool {
+	eventually(t, "the running server follows", func() bool {
 		keys := b.get("/oauth/jwks.json").body
 		return strings.Count(keys, `"kid"`) == 1 && !strings.Contains(keys, old[1])
 	})
@@ -153,7 +152,7 @@ func TestTheMasterKeyRotates(t *testing.T) {
 		if err := inst.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 10*time.Second, want, func() bool { return strings.Count(inst.log.String(), want) > count })
+		eventually(t, want, func() bool { return strings.Count(inst.log.String(), want) > count })
 	}
 
 	write(older, newer)

@@ -7,13 +7,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/atoll-social/atoll/test/network"
 )
-
-// followed is how soon what a PDS says of an account must be known here.
-const followed = 10 * time.Second
 
 // inactivity is a member with a post, whose PDS says this and that of them.
 type inactivity struct {
@@ -47,7 +43,7 @@ func newInactivity(t *testing.T, inst *instance, commons network.Account) *inact
 // says waits until the account page says this of the session, or no more.
 func (i *inactivity) says(what string, want bool) {
 	i.t.Helper()
-	eventually(i.t, followed, "the account page on "+what, func() bool {
+	eventually(i.t, "the account page on "+what, func() bool {
 		return strings.Contains(i.b.get("/account").body, what) == want
 	})
 }
@@ -55,7 +51,7 @@ func (i *inactivity) says(what string, want bool) {
 // shown waits until the member's post is on Discover so many times.
 func (i *inactivity) shown(want int) {
 	i.t.Helper()
-	eventually(i.t, followed, "the post being shown, or not", func() bool {
+	eventually(i.t, "the post being shown, or not", func() bool {
 		_, uris := discover(i.t, i.inst.browser(), i.title)
 		return len(uris) == want
 	})
@@ -152,7 +148,7 @@ func deactivatedReader(t *testing.T, inst *instance, _ network.Account) {
 	t.Helper()
 	i := &inactivity{t: t, inst: inst, b: inst.browser(), member: inst.network.NewAccount(t, 0)}
 	i.b.signIn(i.member)
-	eventually(t, followed, "the index knowing the member", func() bool {
+	eventually(t, "the index knowing the member", func() bool {
 		return inst.number(`SELECT count(*) FROM account WHERE did = $1 AND resolved_at IS NOT NULL`, i.member.DID) == 1
 	})
 	owner, err := inst.network.SignInWithPassword(t.Context(), i.member)
@@ -205,7 +201,7 @@ func deleted(t *testing.T, inst *instance, commons network.Account) {
 	}
 	i.admin("com.atproto.admin.deleteAccount", map[string]any{"did": i.member.DID})
 	i.says("Your account was deleted at its server.", true)
-	eventually(t, followed, "the app password being forgotten", func() bool { return inst.passwords(i.member.DID) == 0 })
+	eventually(t, "the app password being forgotten", func() bool { return inst.passwords(i.member.DID) == 0 })
 	if a := i.b.get("/api/me"); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "SignInAgain") {
 		t.Errorf("/api/me of a deleted account: %d %s", a.status, a.body)
 	}
@@ -219,7 +215,7 @@ func renamed(t *testing.T, inst *instance, commons network.Account) {
 	i := newInactivity(t, inst, commons)
 	handle := network.Name("renamed") + inst.network.PDS[1].HandleDomain
 	i.call("com.atproto.identity.updateHandle", map[string]any{"handle": handle})
-	eventually(t, followed, "the new handle", func() bool {
+	eventually(t, "the new handle", func() bool {
 		_, did, shown := i.b.me()
 		return shown == handle && did == i.member.DID
 	})

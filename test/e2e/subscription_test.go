@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/atoll-social/atoll/test/size"
 )
@@ -32,7 +31,7 @@ func TestManySubscriptions(t *testing.T) {
 	commons := community(t, inst.network)
 	member := inst.client(1)
 	body := `{"community":"` + commons.DID + `"}`
-	eventually(t, 20*time.Second, "the community", func() bool {
+	eventually(t, "the community", func() bool {
 		return member.get("/xrpc/social.coves.community.get?"+url.Values{"community": {commons.DID}}.Encode()).status == http.StatusOK
 	})
 	first := member.call("social.coves.community.subscribe", body)

@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/atoll-social/atoll/test/network"
 )
@@ -64,7 +63,7 @@ func TestMorePermissions(t *testing.T) {
 		t.Error("the session is the one before")
 	}
 	// The row goes when the server has been told.
-	eventually(t, 20*time.Second, "the revocation of the session before", func() bool {
+	eventually(t, "the revocation of the session before", func() bool {
 		return inst.number(`SELECT count(*) FROM oauth_session WHERE id = $1`, first) == 0
 	})
 	if n := inst.number(`SELECT count(*) FROM audit WHERE session_id = $1 AND detail = 'upgraded'`, first); n != 1 {
@@ -82,7 +81,7 @@ func TestMorePermissionsForEveryForm(t *testing.T) {
 	page := pageOf(writeDirectly(t, inst.network, member, commons, "before I asked"))
 	b := inst.browser()
 	b.signIn(member)
-	eventually(t, 20*time.Second, "the post", func() bool { return b.get(page).status == http.StatusOK })
+	eventually(t, "the post", func() bool { return b.get(page).status == http.StatusOK })
 	for _, f := range []struct{ on, action, field string }{
 		{page, "/comments", "content"}, {page + "/edit", page + "/edit", "content"}, {"/account/profile", "/account/profile", "bio"},
 	} {

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/atoll-social/atoll/test/network"
 )
@@ -148,7 +147,7 @@ func TestMembersOfTwoServersTalk(t *testing.T) {
 	if err := late.DeleteRecord(t.Context(), "social.coves.community.comment", parts[len(parts)-1]); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "the comment goes", func() bool {
+	eventually(t, "the comment goes", func() bool {
 		return stats() == `{"upvotes":1,"downvotes":0,"score":1,"commentCount":0}`
 	})
 	if got := author.send("social.coves.community.post.update", fmt.Sprintf(`{"uri":%q,"title":"x","swapRecord":%q}`, post["uri"], post["cid"]), "application/json"); got.status != http.StatusOK {
