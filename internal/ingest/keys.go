@@ -48,6 +48,7 @@ type keys struct {
 // doubt meanwhile, as if it had been first. The next one asks again.
 type knownKey struct {
 	key     atcrypto.PublicKey
+	why     error // there is none; nil when nobody has asked
 	asked   time.Time
 	doubted bool
 }
@@ -90,11 +91,13 @@ func (k *keys) prefetch(ctx context.Context, dids map[syntax.DID]bool) map[synta
 			case <-ctx.Done():
 				return
 			}
-			if key, err := k.wait(ctx, did, k.freshness(did)); err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				out[did] = key
+			key, err := k.wait(ctx, did, k.freshness(did))
+			if err != nil {
+				key = knownKey{why: err}
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			out[did] = key
 		})
 	}
 	wg.Wait()

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ func (h head) unsigned() []byte {
 // does not fit is asked for once more. errKey and errSignature can be told apart.
 func (in *Ingester) checkSignature(ctx context.Context, key knownKey, h head) error {
 	if key.key == nil {
-		return errKey
+		return cmp.Or(key.why, errKey)
 	}
 	content := h.unsigned()
 	if key.key.HashAndVerify(content, h.sig) == nil {

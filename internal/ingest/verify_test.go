@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	sdk "github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	lexutil "github.com/bluesky-social/indigo/lex/util"
 
@@ -195,6 +196,9 @@ func TestKeysInDoubt(t *testing.T) {
 	w.hidden = true
 	batch()
 	check("in the next batch, without an answer", errKey)
+	if err := keys[alice].why; !errors.Is(err, sdk.ErrDIDNotFound) {
+		t.Errorf("why there is no key: %v, want what the directory says", err)
+	}
 	w.hidden = false
 	batch()
 	check("with an answer", nil)
