@@ -111,7 +111,7 @@ func (i *instance) limits(t *testing.T) {
 	t.Helper()
 	b := i.browser()
 	var refused answer
-	for range 700 {
+	for range 5000 { // time goes on, and ten a second are granted
 		if refused = b.get("/discover"); refused.status != http.StatusOK {
 			break
 		}
