@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"syscall"
 )
 
 // Ports are taken from below those that systems hand out by themselves (Linux
@@ -14,18 +15,36 @@ import (
 // one between here and the start.
 const first, last = 10_000, 30_000
 
-// Free returns a port on 127.0.0.1 that nobody uses now and that nobody is given
-// who does not ask for it.
+// Free returns a TCP port on 127.0.0.1 that nobody uses now, and that nobody else
+// is given before this process ends: the program that it is for may stop and start.
 func Free() (int, error) {
 	var err error
 	for range 100 {
 		port := first + rand.IntN(last-first)
+		if err = hold(port); err != nil {
+			continue
+		}
 		var l net.Listener
 		if l, err = net.Listen("tcp4", address(port)); err == nil {
 			return port, l.Close()
 		}
 	}
 	return 0, fmt.Errorf("find a free port: %w", err)
+}
+
+// hold takes the UDP port of the same number until this process ends, in place of
+// the TCP port, which is not ours to take.
+func hold(port int) error {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	syscall.CloseOnExec(fd)
+	err = syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+	if err != nil {
+		_ = syscall.Close(fd)
+	}
+	return err
 }
 
 // FreeAddress is Free as host and port.
