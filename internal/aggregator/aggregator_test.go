@@ -28,6 +28,7 @@ const (
 	mallory = syntax.DID("did:plc:malloryaaaaaaaaaaaaaaaaa")
 	commons = syntax.DID("did:plc:commonsaaaaaaaaaaaaaaaaa")
 	gardens = syntax.DID("did:plc:gardensaaaaaaaaaaaaaaaaa")
+	meadows = syntax.DID("did:plc:meadowsaaaaaaaaaaaaaaaaa")
 )
 
 // domains are what web servers answer, and errors where they do not.
@@ -268,7 +269,7 @@ func TestMayPost(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		f := newFixture(t, db)
 		may := func(community syntax.DID) fault.Kind {
-			if err := f.MayPost(t.Context(), bot, community); err != nil {
+			if err := f.MayPost(t.Context(), bot, community, ""); err != nil {
 				return fault.KindOf(err)
 			}
 			return 0
@@ -286,6 +287,18 @@ func TestMayPost(t *testing.T) {
 		if got := may(commons); got != fault.Limited {
 			t.Errorf("too often: %v", got)
 		}
+		f.authorize(t, meadows, "a", true)
+		for n := range 10 { // two of three
+			if err := f.MayPost(t.Context(), bot, meadows, []string{"one", "two"}[n%2]); err != nil {
+				t.Errorf("repeated: %v", err)
+			}
+		}
+		if first, second := may(meadows), may(meadows); first != 0 || second != fault.Limited {
+			t.Errorf("after calls that were repeated: %v, %v; want one to be left", first, second)
+		}
+		if err := f.MayPost(t.Context(), bot, meadows, "one"); err != nil {
+			t.Errorf("repeated when there is nothing left: %v", err)
+		}
 		if got := may(gardens); got != 0 {
 			t.Errorf("another community: %v", got)
 		}
@@ -293,7 +306,7 @@ func TestMayPost(t *testing.T) {
 		if got := may(gardens); got != fault.Forbidden {
 			t.Errorf("no longer authorized: %v", got)
 		}
-		if err := f.MayPost(t.Context(), mallory, commons); fault.From(err).Code != "NotAuthorized" {
+		if err := f.MayPost(t.Context(), mallory, commons, ""); fault.From(err).Code != "NotAuthorized" {
 			t.Errorf("somebody else: %v", err)
 		}
 	})
@@ -314,7 +327,7 @@ func TestPostsAreCountedByAllProcesses(t *testing.T) {
 		for n := range 20 {
 			f := []*fixture{first, second}[n%2]
 			wg.Go(func() {
-				switch err := f.MayPost(t.Context(), bot, commons); {
+				switch err := f.MayPost(t.Context(), bot, commons, ""); {
 				case err == nil:
 					posted.Add(1)
 				case fault.KindOf(err) != fault.Limited || fault.From(err).RetryAfter <= 0 || fault.From(err).RetryAfter > time.Hour:
@@ -328,14 +341,14 @@ func TestPostsAreCountedByAllProcesses(t *testing.T) {
 		}
 		restarted := newFixture(t, db)
 		restarted.at = first.at.Add(59 * time.Minute)
-		if err := restarted.MayPost(t.Context(), bot, commons); fault.KindOf(err) != fault.Limited {
+		if err := restarted.MayPost(t.Context(), bot, commons, ""); fault.KindOf(err) != fault.Limited {
 			t.Errorf("after a restart: %v", err)
 		}
 		if n, err := Sweep(t.Context(), db, restarted.at); n != 0 || err != nil {
 			t.Errorf("%d notes swept that count still, %v", n, err)
 		}
 		restarted.at = first.at.Add(time.Hour + time.Second)
-		if err := restarted.MayPost(t.Context(), bot, commons); err != nil {
+		if err := restarted.MayPost(t.Context(), bot, commons, ""); err != nil {
 			t.Errorf("an hour later: %v", err)
 		}
 		if n, err := Sweep(t.Context(), db, restarted.at); n != 3 || err != nil {

@@ -3,7 +3,9 @@ package aggregator
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -15,10 +17,11 @@ import (
 )
 
 // MayPost lets an aggregator post to a community once, by its key: at most
-// PostsPerHour times within any hour, through whichever process. Errors for
+// PostsPerHour times within any hour, through whichever process. A call that is
+// repeated under its idempotency key, which may be empty, counts once. Errors for
 // people: Forbidden with NotAuthorized, Limited with RateLimitExceeded and when to
 // come back.
-func (s *Service) MayPost(ctx context.Context, did, community syntax.DID) error {
+func (s *Service) MayPost(ctx context.Context, did, community syntax.DID, idempotency string) error {
 	allowed, err := s.cfg.Index.Authorized(ctx, community, did)
 	if err != nil {
 		return fmt.Errorf("ask whether %s may post to %s: %w", did, community, err)
@@ -33,11 +36,17 @@ func (s *Service) MayPost(ctx context.Context, did, community syntax.DID) error 
 			return err
 		}
 		now = s.cfg.Now() // after those who came first
+		var repeated bool
+		id := noteID(did, community, idempotency)
+		err = tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM aggregator_post WHERE id = $1)`, id).Scan(&repeated)
+		if err != nil || repeated {
+			return err
+		}
 		if full, err = s.full(ctx, tx, did, community, now); err != nil || !full.IsZero() {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO aggregator_post (id, did, community, posted_at) VALUES ($1, $2, $3, $4)`,
-			rand.Text(), did, community, store.Micros(now))
+			id, did, community, store.Micros(now))
 		return err
 	})
 	if err != nil {
@@ -48,6 +57,15 @@ func (s *Service) MayPost(ctx context.Context, did, community syntax.DID) error 
 			WithCode("RateLimitExceeded").After(min(max(full.Sub(now), time.Second), time.Hour)) // clocks of processes differ
 	}
 	return nil
+}
+
+// noteID is the same for calls that are the same.
+func noteID(did, community syntax.DID, idempotency string) string {
+	if idempotency == "" {
+		return rand.Text()
+	}
+	sum := sha256.Sum256([]byte(did.String() + " " + community.String() + " " + idempotency)) // no DID has a space
+	return hex.EncodeToString(sum[:])
 }
 
 // full is until when nothing more may be posted; zero when something may.

@@ -40,15 +40,15 @@ func (s *Server) key(ctx context.Context, token string, m method) (caller, error
 
 // admit lets whoever asks by a key post only where the community has authorized
 // it, and within limits. It returns the community by its DID.
-func (s *Server) admit(ctx context.Context, who caller, community string) (string, error) {
+func (s *Server) admit(r *http.Request, who caller, community string) (string, error) {
 	if who.proof != byKey {
 		return community, nil
 	}
-	found, err := s.cfg.Names.Find(ctx, community)
+	found, err := s.cfg.Names.Find(r.Context(), community)
 	if err != nil {
 		return "", err
 	}
-	return found.DID.String(), s.cfg.Aggregators.MayPost(ctx, who.account.DID, found.DID)
+	return found.DID.String(), s.cfg.Aggregators.MayPost(r.Context(), who.account.DID, found.DID, r.Header.Get(IdempotencyHeader))
 }
 
 type aggregatorRegisterInput struct {

@@ -36,7 +36,7 @@ func (s *Server) postCreate(w http.ResponseWriter, r *http.Request, who caller) 
 	if err != nil {
 		return err
 	}
-	if in.Community, err = s.admit(r.Context(), who, in.Community); err != nil {
+	if in.Community, err = s.admit(r, who, in.Community); err != nil {
 		return err
 	}
 	created, err := s.cfg.Posts.Create(r.Context(), actor, post.CreateInput{
