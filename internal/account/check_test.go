@@ -217,7 +217,7 @@ func TestToldByTheNetwork(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- w.queue.Run(ctx) }()
-		for end := time.Now().Add(20 * time.Second); w.row(h.DID.String()).status == statusActive && time.Now().Before(end); {
+		for end := time.Now().Add(2 * time.Minute); w.row(h.DID.String()).status == statusActive && time.Now().Before(end); {
 			time.Sleep(10 * time.Millisecond)
 		}
 		stop()

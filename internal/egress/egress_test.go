@@ -19,7 +19,7 @@ import (
 )
 
 // ordinary is how documents are fetched.
-var ordinary = egress.Limits{Timeout: 5 * time.Second, MaxBytes: 1 << 10}
+var ordinary = egress.Limits{Timeout: time.Minute, MaxBytes: 1 << 10}
 
 // tlsServer listens on 127.0.0.1 with a certificate for example.com and for
 // the address itself.

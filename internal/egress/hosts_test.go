@@ -67,7 +67,7 @@ func TestADeadHostFailsFastAndSlowsNobody(t *testing.T) {
 		})
 	}
 	for range 20 {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), ordinary.Timeout)
 		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, good.URL, nil)
 		resp, err := g.Client(ordinary).Do(req)
 		if err != nil {
@@ -155,7 +155,7 @@ func TestConnectionsAndGoroutinesStayFlat(t *testing.T) {
 		one("/big")
 	}
 	g.Close()
-	for range 100 { // the server's side of a closed connection ends soon
+	for range 3000 { // the server's side of a closed connection ends soon
 		if runtime.NumGoroutine() <= before {
 			return
 		}

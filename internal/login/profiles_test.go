@@ -93,7 +93,7 @@ func (i *instance) updated(b *browser) {
 	i.must(err)
 	current, _ := d.Current()
 	began := i.dir.count()
-	for deadline := time.Now().Add(20 * time.Second); i.dir.count() < began+2; {
+	for deadline := time.Now().Add(2 * time.Minute); i.dir.count() < began+2; {
 		if time.Now().After(deadline) {
 			i.t.Fatal("nobody looked the account up")
 		}
