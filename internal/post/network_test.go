@@ -201,7 +201,7 @@ func TestTheLoop(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.After(20 * time.Second)
+		deadline := time.After(2 * time.Minute)
 		for len(w.with(t, syntax.DID(other.Account.DID))) != 1 {
 			select {
 			case <-deadline:
