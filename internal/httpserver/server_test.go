@@ -136,7 +136,7 @@ func TestAStopLetsRequestsFinish(t *testing.T) {
 func waitUntilRefused(t *testing.T, s running) {
 	t.Helper()
 	address := s.Addr().String()
-	for range 500 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			return
