@@ -439,7 +439,7 @@ func TestManyCallsLeaveNothingBehind(t *testing.T) { //nolint:paralleltest // se
 	if openAfter > open+4 || everAfter > ever+8 {
 		t.Errorf("connections: %d open (%d before), %d made (%d before); want them flat", openAfter, open, everAfter, ever)
 	}
-	if now := runtime.NumGoroutine(); now > goroutines+16 {
+	if now := fewGoroutines(goroutines + 16); now > goroutines+16 {
 		t.Errorf("goroutines: %d, %d before; want them flat", now, goroutines)
 	}
 	if challenged := len(f.net.Seen("createRecord")) - calls - 100; challenged < 1 {
