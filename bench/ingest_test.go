@@ -149,5 +149,8 @@ func (noDirectory) LookupFresh(ctx context.Context, _ syntax.AtIdentifier, _ tim
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
+func (d noDirectory) LookupDocument(ctx context.Context, did syntax.DID, age time.Duration) (*sdk.Identity, error) {
+	return d.LookupFresh(ctx, did.AtIdentifier(), age)
+}
 func (noDirectory) VerifyHandle(context.Context, syntax.DID, syntax.Handle) error { return nil }
 func (noDirectory) PDS(*sdk.Identity) (string, error)                             { return "", sdk.ErrDIDNotFound }

@@ -189,6 +189,18 @@ func (d *Directory) lookupDID(ctx context.Context, did syntax.DID, notBefore tim
 	return ident, nil
 }
 
+// LookupDocument finds what an account's DID document says, by answers at most
+// maxAge old, for those who need a key or a server: nobody is asked about the
+// handle, whose host may be anybody's and slow. Handle is handle.invalid, whether
+// it leads back or not. Errors are those of LookupDID.
+func (d *Directory) LookupDocument(ctx context.Context, did syntax.DID, maxAge time.Duration) (*sdk.Identity, error) {
+	doc, err := d.documents.get(ctx, did, d.cfg.Now().Add(-maxAge))
+	if err != nil {
+		return nil, err
+	}
+	return identityOf(doc), nil
+}
+
 // Remembers reports that LookupDID would ask nobody: both the document and where
 // its handle leads were asked for lately.
 func (d *Directory) Remembers(did syntax.DID) bool {

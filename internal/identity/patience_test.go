@@ -65,6 +65,28 @@ func TestSilentNameServerDoesNotStopAHandleOverHTTPS(t *testing.T) {
 	})
 }
 
+// Who needs a key or a server does not wait for the handle, not at all.
+func TestDocumentsAreHadWithoutTheHandlesHost(t *testing.T) {
+	t.Parallel()
+	dns := silentDNS(t)
+	synctest.Test(t, func(t *testing.T) {
+		d, err := identity.New(identity.Config{DNS: dns, PLCURL: plcURL, HTTP: inMemory(map[string]string{
+			plcURL + "/" + alice.String(): document(alice, []string{"at://" + aliceHandle.String()}, pdsOne),
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		got, err := d.LookupDocument(t.Context(), alice, 0)
+		if err != nil || got.DID != alice || got.Handle != syntax.HandleInvalid || got.PDSEndpoint() != pdsOne {
+			t.Errorf("LookupDocument = %+v, %v; want the account with no handle", got, err)
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("took %v, want nobody to be waited for", took)
+		}
+	})
+}
+
 func TestSilentHandleHostDoesNotHideTheAccount(t *testing.T) {
 	t.Parallel()
 	dns := silentDNS(t)

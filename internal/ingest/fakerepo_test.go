@@ -68,17 +68,22 @@ func (w *world) key(did string) *atcrypto.PrivateKeyK256 {
 }
 
 // LookupFresh implements Directory.
-func (w *world) LookupFresh(_ context.Context, id syntax.AtIdentifier, _ time.Duration) (*sdk.Identity, error) {
+func (w *world) LookupFresh(ctx context.Context, id syntax.AtIdentifier, maxAge time.Duration) (*sdk.Identity, error) {
+	return w.LookupDocument(ctx, id.DID(), maxAge)
+}
+
+// LookupDocument implements Directory.
+func (w *world) LookupDocument(_ context.Context, did syntax.DID, _ time.Duration) (*sdk.Identity, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.hidden {
 		return nil, sdk.ErrDIDNotFound
 	}
-	public, err := w.key(id.String()).PublicKey()
+	public, err := w.key(did.String()).PublicKey()
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.Identity{DID: syntax.DID(id.String()), Handle: syntax.HandleInvalid,
+	return &sdk.Identity{DID: did, Handle: syntax.HandleInvalid,
 		Keys: map[string]sdk.VerificationMethod{"atproto": {Type: "Multikey", PublicKeyMultibase: public.Multibase()}}}, nil
 }
 
@@ -334,9 +339,21 @@ func newReader(raw []byte) *bufio.Reader { return bufio.NewReader(bytes.NewReade
 type slowDirectory struct{ *world }
 
 func (d *slowDirectory) LookupFresh(ctx context.Context, id syntax.AtIdentifier, age time.Duration) (*sdk.Identity, error) {
-	if id.DID().Method() == "web" {
+	return d.LookupDocument(ctx, id.DID(), age)
+}
+
+func (d *slowDirectory) LookupDocument(ctx context.Context, did syntax.DID, age time.Duration) (*sdk.Identity, error) {
+	if did.Method() == "web" {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return d.world.LookupFresh(ctx, id, age)
+	return d.world.LookupDocument(ctx, did, age)
+}
+
+// slowHandles has every document, and handles whose hosts never answer.
+type slowHandles struct{ *world }
+
+func (d *slowHandles) LookupFresh(ctx context.Context, _ syntax.AtIdentifier, _ time.Duration) (*sdk.Identity, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
 }

@@ -145,7 +145,7 @@ func (k *keys) newer(ctx context.Context, did syntax.DID, old knownKey) (key kno
 
 // ask looks a key up by answers at most maxAge old.
 func (k *keys) ask(ctx context.Context, did syntax.DID, maxAge time.Duration) (knownKey, error) {
-	ident, err := k.dir.LookupFresh(ctx, did.AtIdentifier(), maxAge)
+	ident, err := k.dir.LookupDocument(ctx, did, maxAge)
 	if err != nil {
 		return knownKey{}, fmt.Errorf("%w: %w", errKey, err)
 	}

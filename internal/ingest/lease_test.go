@@ -104,6 +104,30 @@ func TestSlowKeys(t *testing.T) {
 	}
 }
 
+// TestSlowHandles holds that the hosts of handles, which are anybody's, are not
+// waited for: commits are verified and applied as they come, repositories fetched.
+func TestSlowHandles(t *testing.T) {
+	t.Parallel()
+	w, h := newWorld(), newHost(t)
+	h.serve(w)
+	const accounts = 50
+	for n := 1; n <= accounts; n++ {
+		h.emit(w.post(int64(n), fmt.Sprintf("did:plc:tarpit%d", n), 1, "x"))
+	}
+	h.emit(w.post(accounts+1, alice, 1, "a"))
+	r := start(t, storetest.New(t, store.SQLite), quick(), &slowHandles{w}, h)
+	await(t, "the stream's end", func() bool { return r.cursor(t, h) == accounts+1 })
+	if n := len(r.shown(t)); n != accounts+1 {
+		t.Errorf("%d posts at the stream's end, want %d", n, accounts+1)
+	}
+	if n := r.metric(t, "dropped_total", ""); n != 0 {
+		t.Errorf("%v events were dropped", n)
+	}
+	w.post(accounts+2, alice, 2, "missed")
+	h.emit(w.post(accounts+3, alice, 3, "shows the gap"))
+	await(t, "what was missed", func() bool { return len(r.shown(t)) == accounts+3 })
+}
+
 // TestHugeFrame holds that a frame of 30 MB is read past as a stream, counted,
 // and the next is handled on the same connection.
 func TestHugeFrame(t *testing.T) {

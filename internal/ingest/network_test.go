@@ -71,10 +71,10 @@ func startRealAt(t *testing.T, db *store.DB, n *network.Network, origins []strin
 // a batch does, so that every commit can be verified as it comes.
 type patient struct{ Directory }
 
-func (p patient) LookupFresh(ctx context.Context, id syntax.AtIdentifier, maxAge time.Duration) (*sdk.Identity, error) {
+func (p patient) LookupDocument(ctx context.Context, did syntax.DID, maxAge time.Duration) (*sdk.Identity, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	return p.Directory.LookupFresh(ctx, id, maxAge)
+	return p.Directory.LookupDocument(ctx, did, maxAge)
 }
 
 func handles(n *network.Network) map[string]string {

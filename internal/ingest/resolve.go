@@ -32,6 +32,9 @@ const (
 type Directory interface {
 	// LookupFresh finds an identity by answers at most maxAge old.
 	LookupFresh(ctx context.Context, id syntax.AtIdentifier, maxAge time.Duration) (*sdk.Identity, error)
+	// LookupDocument finds keys and server without a look at the handle, for
+	// whose host, which may be anybody's, no event must wait.
+	LookupDocument(ctx context.Context, did syntax.DID, maxAge time.Duration) (*sdk.Identity, error)
 	// VerifyHandle says why a handle does not lead to the account.
 	VerifyHandle(ctx context.Context, did syntax.DID, handle syntax.Handle) error
 	// PDS is the origin of the account's server.

@@ -26,9 +26,6 @@ type directory struct {
 }
 
 func (d *directory) LookupFresh(ctx context.Context, id syntax.AtIdentifier, maxAge time.Duration) (*sdk.Identity, error) {
-	if maxAge == keyAge { // only the signing key is wanted: that always works here
-		return newWorld().LookupFresh(ctx, id, maxAge)
-	}
 	if d.stuck != nil && id.DID().Method() == "web" {
 		select {
 		case <-d.stuck:
@@ -49,6 +46,15 @@ func (d *directory) LookupFresh(ctx context.Context, id syntax.AtIdentifier, max
 		handle = syntax.HandleInvalid
 	}
 	return &sdk.Identity{DID: did, Handle: handle, Services: map[string]sdk.ServiceEndpoint{"atproto_pds": {URL: d.pds}}}, nil
+}
+
+// LookupDocument always works here.
+func (d *directory) LookupDocument(ctx context.Context, did syntax.DID, maxAge time.Duration) (*sdk.Identity, error) {
+	ident, err := newWorld().LookupDocument(ctx, did, maxAge)
+	if err == nil {
+		ident.Services = map[string]sdk.ServiceEndpoint{"atproto_pds": {URL: d.pds}}
+	}
+	return ident, err
 }
 
 func (d *directory) VerifyHandle(context.Context, syntax.DID, syntax.Handle) error { return nil }

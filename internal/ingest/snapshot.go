@@ -47,7 +47,7 @@ type snapshotRecord struct {
 
 // download fetches and verifies a repository.
 func (in *Ingester) download(ctx context.Context, did syntax.DID) (*snapshot, error) {
-	ident, err := in.cfg.Directory.LookupFresh(ctx, did.AtIdentifier(), foundFor)
+	ident, err := in.cfg.Directory.LookupDocument(ctx, did, foundFor)
 	if err != nil {
 		return nil, fmt.Errorf("look up %s: %w", did, err)
 	}

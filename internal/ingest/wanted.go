@@ -138,7 +138,7 @@ func (f *postFetcher) fetch(ctx context.Context, w index.Wanted) error {
 			return errBusy
 		}
 	}
-	ident, err := f.in.cfg.Directory.LookupFresh(ctx, w.Author.AtIdentifier(), foundFor)
+	ident, err := f.in.cfg.Directory.LookupDocument(ctx, w.Author, foundFor)
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", w.Author, err)
 	}
