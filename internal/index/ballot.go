@@ -20,6 +20,8 @@ type box struct {
 	alias bool
 	// named tells that the table has the record's CID.
 	named bool
+	// timely tells that the table is in the order of the records' keys.
+	timely bool
 	// count is told how an account's stand on a subject has changed; nil where
 	// nothing is counted. Zero is no stand.
 	count func(b *batch, p pair, before, after int64)
@@ -103,13 +105,18 @@ func (x box) row(b *batch, ch change) ballotRow {
 
 // load reads the rows that changes are about.
 func (x box) load(ctx context.Context, b *batch, changes []change) (map[ballotKey]ballotRow, error) {
-	keys := make([]int64, 0, 2*len(changes))
-	for _, ch := range changes {
-		k := b.ballotKey(ch)
-		keys = append(keys, k.account, k.tid)
-	}
 	have := map[ballotKey]ballotRow{}
-	err := b.probeNumbers(ctx, "account_id, tid", keys, `
+	within, err := x.loadWithin(ctx, b, changes, have)
+	if err != nil {
+		return nil, err
+	}
+	var keys []int64
+	for _, ch := range changes {
+		if k := b.ballotKey(ch); !within.has(k.tid) {
+			keys = append(keys, k.account, k.tid)
+		}
+	}
+	err = b.probeNumbers(ctx, "account_id, tid", keys, `
 		SELECT v.account_id, v.tid, v.rev, v.value, COALESCE(v.subject_id, 0)
 		FROM wanted w CROSS JOIN `+x.table+` v WHERE v.account_id = w.account_id AND v.tid = w.tid`,
 		func(rows store.Row) error {
@@ -120,6 +127,55 @@ func (x box) load(ctx context.Context, b *batch, changes []change) (map[ballotKe
 			return err
 		})
 	return have, err
+}
+
+// span is keys from one on and below another.
+type span struct{ from, to int64 }
+
+func (s span) has(tid int64) bool { return tid >= s.from && tid < s.to }
+
+const (
+	// fewBallots are looked up one by one.
+	fewBallots = 8
+	// strays is one part of how many keys may be of another time than the rest.
+	strays = 20
+)
+
+// loadWithin reads all rows whose keys, which are times, lie between those of most
+// changes, and returns that span: what is new has few rows there or none, which is
+// told at once. Where there are many the span is empty.
+func (x box) loadWithin(ctx context.Context, b *batch, changes []change, have map[ballotKey]ballotRow) (span, error) {
+	if !x.timely || len(changes) < fewBallots {
+		return span{}, nil
+	}
+	tids := make([]int64, len(changes))
+	for i, ch := range changes {
+		tids[i] = tidNumber(ch.rkey)
+	}
+	slices.Sort(tids)
+	all := span{tids[0], tids[len(tids)-1] + 1}
+	within := span{tids[len(tids)/strays], tids[len(tids)-1-len(tids)/strays] + 1}
+	if (all.to-all.from)/2 <= within.to-within.from {
+		within = all
+	}
+	most := len(changes) / 4
+	rows, err := b.tx.QueryContext(ctx, `
+		SELECT account_id, tid, rev, value, COALESCE(subject_id, 0) FROM `+x.table+`
+		WHERE tid >= $1 AND tid < $2 ORDER BY tid, account_id LIMIT $3`, within.from, within.to, most)
+	if err != nil {
+		return span{}, err
+	}
+	err = each(rows, func() error {
+		var k ballotKey
+		var r ballotRow
+		err := rows.Scan(&k.account, &k.tid, &r.rev, &r.value, &r.subject)
+		have[k] = r
+		return err
+	})
+	if len(have) == most {
+		return span{}, err // there may be more; what was read is true all the same
+	}
+	return within, err
 }
 
 // write stores changes that passed the gate.
@@ -230,8 +286,8 @@ func (x box) recount(ctx context.Context, b *batch, pairs []pair, lost map[pair]
 	return nil
 }
 
-// mayCount leaves out pairs of which it is known that no record counts: what the
-// batches before have left is in the count of its subject. Where this batch has
+// mayCount leaves out pairs of which it is known that no record counts: who has
+// voted in the batches before is known of their subject. Where this batch has
 // changed something the table is asked.
 func (x box) mayCount(b *batch, pairs []pair, lost map[pair]bool) []pair {
 	if x.table != "vote" || !b.current {
@@ -241,7 +297,7 @@ func (x box) mayCount(b *batch, pairs []pair, lost map[pair]bool) []pair {
 	defer b.memory.mu.Unlock()
 	out := make([]pair, 0, len(pairs))
 	for _, p := range pairs {
-		if r, ok := b.memory.ranks.get(p.subject); !ok || lost[p] || r.upvotes > 0 || r.downvotes > 0 {
+		if r, ok := b.memory.ranks.get(p.subject); !ok || lost[p] || r.voters&asVoter(p.account) != 0 {
 			out = append(out, p)
 		}
 	}

@@ -259,3 +259,45 @@ func TestRemoveDeleted(t *testing.T) {
 		}
 	})
 }
+
+// TestManyVotesAtOnce holds the gate for votes that come many at once, whether few
+// or most of their keys are there, and with some of quite another time.
+func TestManyVotesAtOnce(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		x := newIndex(t, db)
+		uri := postURI(alice, 1)
+		apply(t, x, prepare(t, x, alice, 1, create(1, post(commons, "a"))))
+		commits := func(rev, from, to int, direction string, more ...int) (all []Commit) {
+			for n := from; n < to; n++ {
+				more = append(more, n)
+			}
+			for _, n := range more {
+				all = append(all, prepare(t, x, voter(n), rev, vote(n, uri, direction)))
+			}
+			return all
+		}
+		const years = 400 * 24 * 3600
+		for _, s := range []struct {
+			name           string
+			commits        []Commit
+			applied, stale int64
+			want           [3]int64
+		}{
+			{"all new", commits(10, 0, 200, "up"), 200, 0, [3]int64{200, 0, 0}},
+			{"a few are there", commits(10, 190, 300, "down", -years, years), 102, 10, [3]int64{200, 102, 0}},
+			{"most are there", commits(10, 0, 310, "down"), 10, 300, [3]int64{200, 112, 0}},
+			{"all are there, and some of another time", commits(10, 0, 310, "up", -years, years), 0, 312, [3]int64{200, 112, 0}},
+			{"later ones", commits(11, 0, 300, "down", years), 301, 0, [3]int64{0, 312, 0}},
+			{"older ones", commits(5, 0, 40, "up", 400), 1, 40, [3]int64{1, 312, 0}},
+		} {
+			got := apply(t, x, s.commits...)
+			if got.Applied != s.applied || got.Stale != s.stale {
+				t.Errorf("%s: applied %d, stale %d, want %d, %d", s.name, got.Applied, got.Stale, s.applied, s.stale)
+			}
+			if got := counts(t, x, uri); got != s.want {
+				t.Errorf("%s: counts %v, want %v", s.name, got, s.want)
+			}
+		}
+	})
+}

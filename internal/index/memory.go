@@ -42,17 +42,18 @@ type itemKey struct{ author, tid int64 }
 // knownRank is a row of post_rank without what follows from the rest.
 type knownRank struct {
 	community, createdAt         int64
+	voters                       voters
 	upvotes, downvotes, comments int32
 	state                        uint8
 }
 
 func (r rankRow) known() knownRank {
-	return knownRank{r.community, r.createdAt, int32(r.upvotes), int32(r.downvotes), int32(r.comments), uint8(r.state)}
+	return knownRank{r.community, r.createdAt, r.voters, int32(r.upvotes), int32(r.downvotes), int32(r.comments), uint8(r.state)}
 }
 
 func (k knownRank) row() rankRow {
 	r := rankRow{place: place{k.community, k.createdAt, State(k.state)},
-		upvotes: int64(k.upvotes), downvotes: int64(k.downvotes), comments: int64(k.comments)}
+		upvotes: int64(k.upvotes), downvotes: int64(k.downvotes), comments: int64(k.comments), voters: k.voters}
 	return r.after(&postDelta{})
 }
 

@@ -98,8 +98,8 @@ func TestMemoryOfTheFirstKey(t *testing.T) {
 	})
 }
 
-// TestMemoryOfVotes holds that the database is not asked who has voted on what
-// nobody has, and is asked about everything else.
+// TestMemoryOfVotes holds that the database is not asked about the votes of those who
+// have none on what was met before its first, and is asked about everything else.
 func TestMemoryOfVotes(t *testing.T) {
 	t.Parallel()
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
@@ -107,27 +107,41 @@ func TestMemoryOfVotes(t *testing.T) {
 		voted, quiet := postURI(alice, 1), postURI(alice, 2)
 		apply(t, x, prepare(t, x, alice, 1, create(1, post(commons, "a")), create(2, post(commons, "b"))))
 		apply(t, x, prepare(t, x, bob, 1, vote(1, voted, "up")))
+		var voter int64
+		if err := db.Read().QueryRowContext(t.Context(), `SELECT id FROM account WHERE did = $1`, bob).Scan(&voter); err != nil {
+			t.Fatal(err)
+		}
+		other := voter + 1
+		for asVoter(other) == asVoter(voter) {
+			other++
+		}
 		var pairs []pair
 		for _, uri := range []syntax.ATURI{voted, quiet} {
 			id, ok, err := x.locate(t.Context(), uri)
 			if err != nil || !ok {
 				t.Fatal(ok, err)
 			}
-			pairs = append(pairs, pair{id, 7})
+			pairs = append(pairs, pair{id, voter}, pair{id, other})
 		}
-		pairs = append(pairs, pair{12345, 7}, pair{-12345, 7}) // unknown, and a comment
+		pairs = append(pairs, pair{12345, other}, pair{-12345, other}) // unknown, and a comment
 		b := &batch{memory: x.memory, current: true}
-		want := []pair{pairs[0], pairs[2], pairs[3]}
+		want := []pair{pairs[0], pairs[4], pairs[5]}
 		if diff := cmp.Diff(want, voteBox().mayCount(b, pairs, nil), cmp.AllowUnexported(pair{})); diff != "" {
 			t.Errorf("asked about (-want +got):\n%s", diff)
 		}
-		changed := map[pair]bool{pairs[1]: true}
+		changed := map[pair]bool{pairs[1]: true, pairs[2]: true, pairs[3]: true}
 		if got := voteBox().mayCount(b, pairs, changed); len(got) != len(pairs) {
 			t.Errorf("where something has changed: asked about %v", got)
 		}
 		b.current = false
 		if got := voteBox().mayCount(b, pairs, nil); len(got) != len(pairs) {
 			t.Errorf("after somebody else has written: asked about %v", got)
+		}
+		x = newIndex(t, db) // which has not met the first vote
+		apply(t, x, prepare(t, x, alice, 2, vote(1, voted, "up"), vote(2, quiet, "up")))
+		b = &batch{memory: x.memory, current: true}
+		if got := voteBox().mayCount(b, pairs[:2], nil); len(got) != 2 {
+			t.Errorf("after a restart: asked about %v", got)
 		}
 	})
 }

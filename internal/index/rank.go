@@ -28,6 +28,7 @@ func hotRank(score, createdAt int64) int64 {
 // postDelta is what a batch does to one post's row of post_rank.
 type postDelta struct {
 	upvotes, downvotes, comments int64
+	voters                       voters
 	// placed tells that place is where the post is to be listed.
 	placed bool
 	place  place
@@ -44,6 +45,18 @@ type rankRow struct {
 	place
 	hot, score                   int64
 	upvotes, downvotes, comments int64
+	// voters is known of rows that were met before the first vote.
+	voters voters
+}
+
+// voters is a bit for each account that may have a vote that counts: several
+// accounts share one.
+type voters uint64
+
+const anybody = ^voters(0)
+
+func asVoter(account int64) voters {
+	return 1 << (uint64(account) * 0x9e3779b97f4a7c15 >> 58) // the golden ratio spreads what is alike
 }
 
 // moved reports whether lists that were made with old have to change.
@@ -58,6 +71,7 @@ func (r rankRow) after(d *postDelta) rankRow {
 	r.upvotes += d.upvotes
 	r.downvotes += d.downvotes
 	r.comments += d.comments
+	r.voters |= d.voters
 	r.score = r.upvotes - r.downvotes
 	r.hot = hotRank(r.score, r.createdAt)
 	return r
@@ -178,6 +192,9 @@ func (b *batch) loadRank(ctx context.Context, ids []int64) (map[int64]rankRow, e
 			var id int64
 			var r rankRow
 			err := rows.Scan(&id, &r.community, &r.state, &r.createdAt, &r.hot, &r.score, &r.upvotes, &r.downvotes, &r.comments)
+			if r.upvotes > 0 || r.downvotes > 0 {
+				r.voters = anybody
+			}
 			have[id] = r
 			return err
 		})

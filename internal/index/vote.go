@@ -14,7 +14,7 @@ func voteKind() kind {
 	return kind{nsid: VoteCollection, key: isTID, read: readVote, apply: voteBox().apply, quiet: true, quietRefs: true, slim: true}
 }
 
-func voteBox() box { return box{table: "vote", alias: true, count: countVote} }
+func voteBox() box { return box{table: "vote", alias: true, timely: true, count: countVote} }
 
 func readVote(in input) (value, error) {
 	subject, _, err := strongRef(in.record, "subject")
@@ -36,6 +36,7 @@ func countVote(b *batch, p pair, before, after int64) {
 		return
 	}
 	d := b.post(p.subject)
+	d.voters |= asVoter(p.account)
 	d.upvotes += up
 	d.downvotes += down
 }
