@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -21,71 +20,42 @@ type Account struct {
 	Handle syntax.Handle
 }
 
-// loud are the accounts that changes name, with whether somebody will see them
-// for it. Those that nobody sees, such as who voted, are not looked up.
-func loud(changes []change) map[syntax.DID]bool {
-	out := make(map[syntax.DID]bool, len(changes))
-	for _, ch := range changes {
-		out[ch.did] = out[ch.did] || !ch.kind.quiet
-		if ch.value == nil {
-			continue
-		}
-		for _, did := range ch.value.refs() {
-			out[did] = out[did] || !ch.kind.quietRefs
-		}
-	}
-	return out
-}
-
 // loadAccounts makes sure that every account of the changes has a row, and
 // learns the ids. It reports whether any of them is still to be resolved.
 func (b *batch) loadAccounts(ctx context.Context, p *Plan) (unresolved bool, err error) {
-	b.accounts = maps.Clone(p.known)
-	found, unasked, err := b.readAccounts(ctx, p.unknown, p.loud)
+	b.accounts = accounts{p.at, make([]int64, len(p.people))}
+	for i, who := range p.people {
+		b.accounts.rows[i] = who.id
+	}
+	for _, i := range p.unknown {
+		b.accounts.rows[i] = 0
+	}
+	found, unasked, err := b.readAccounts(ctx, p, p.unknown)
 	if err != nil {
 		return false, err
 	}
 	due := p.due || found || len(unasked) > 0
-	var missing []syntax.DID
-	for _, did := range p.unknown {
-		if _, ok := b.accounts[did]; !ok {
-			missing = append(missing, did)
+	var missing []int32
+	for _, i := range p.unknown {
+		if b.accounts.rows[i] == 0 {
+			missing = append(missing, i)
 		}
 	}
 	b.ask(ctx, unasked)
 	if len(missing) == 0 {
 		return due, nil
 	}
-	b.insertAccounts(ctx, missing, p.loud)
-	found, _, err = b.readAccounts(ctx, missing, p.loud)
+	b.insertAccounts(ctx, p, missing)
+	found, _, err = b.readAccounts(ctx, p, missing)
 	return due || found, err
 }
 
-// recall returns the rows of accounts that are remembered and need nothing, and
-// the other accounts: who is to be seen must be looked up first. due tells that
-// this has yet to happen for one of those that are remembered.
-func (m *memory) recall(loud map[syntax.DID]bool) (known map[syntax.DID]int64, others []syntax.DID, due bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	known = make(map[syntax.DID]int64, len(loud))
-	for did, seen := range loud {
-		a, ok := m.accounts.get(did)
-		if !ok || seen && !a.asked {
-			others = append(others, did)
-			continue
-		}
-		known[did] = a.id
-		due = due || a.waits
-	}
-	return known, others, due
-}
-
-// readAccounts learns the ids of those accounts that have a row. It reports
+// readAccounts learns the ids of those people that have a row. It reports
 // whether one is due to be resolved, and lists those that were quiet so far.
-func (b *batch) readAccounts(ctx context.Context, dids []syntax.DID, loud map[syntax.DID]bool) (due bool, unasked []int64, err error) {
-	keys := make([][]any, len(dids))
-	for i, did := range dids {
-		keys[i] = []any{did}
+func (b *batch) readAccounts(ctx context.Context, p *Plan, people []int32) (due bool, unasked []int64, err error) {
+	keys := make([][]any, len(people))
+	for n, i := range people {
+		keys[n] = []any{p.people[i].did}
 	}
 	err = b.probe(ctx, "did", []string{"TEXT"}, keys, `
 		SELECT a.did, a.id, a.resolve_due IS NOT NULL, a.resolve_due IS NULL AND a.resolved_at IS NULL
@@ -95,9 +65,10 @@ func (b *batch) readAccounts(ctx context.Context, dids []syntax.DID, loud map[sy
 			var id int64
 			var waits, quiet bool
 			err := rows.Scan(&did, &id, &waits, &quiet)
-			b.accounts[did] = id
+			i := p.at[did]
+			b.accounts.rows[i] = id
 			due = due || waits
-			if quiet && loud[did] {
+			if quiet && p.people[i].loud {
 				unasked = append(unasked, id)
 				quiet, waits = false, true // see ask
 			}
@@ -119,12 +90,12 @@ func (b *batch) ask(ctx context.Context, ids []int64) {
 
 // insertAccounts adds rows. The loud ones are due to be resolved; nobody waits
 // for that: what they wrote is shown in the meantime.
-func (b *batch) insertAccounts(ctx context.Context, dids []syntax.DID, loud map[syntax.DID]bool) {
-	rows := make([][]any, len(dids))
-	for i, did := range dids {
-		rows[i] = []any{b.ids.next(), did, true, int64(0), int64(0), nil}
-		if loud[did] {
-			rows[i][5] = b.now
+func (b *batch) insertAccounts(ctx context.Context, p *Plan, people []int32) {
+	rows := make([][]any, len(people))
+	for n, i := range people {
+		rows[n] = []any{b.ids.next(), p.people[i].did, true, int64(0), int64(0), nil}
+		if p.people[i].loud {
+			rows[n][5] = b.now
 		}
 	}
 	b.upsert(ctx, "account", `id, did, active, status_at, resolve_attempts, resolve_due`,

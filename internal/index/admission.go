@@ -40,7 +40,7 @@ type decision struct {
 	code, reason string     // of a removal
 }
 
-func (d decision) refs() []syntax.DID { return []syntax.DID{d.post.did} }
+func (d decision) refs() refs { return refs{d.post.did} }
 
 func readAcceptance(in input) (value, error) {
 	post, cid, err := strongRef(in.record, "subject")
@@ -70,13 +70,13 @@ func readRemoval(in input) (value, error) {
 // applyAdmission writes acceptances or removals. what is the prefix of their
 // columns.
 func (b *batch) applyAdmission(ctx context.Context, changes []change, what string) (int64, error) {
-	var targets []target
-	for _, ch := range changes {
-		if d, ok := ch.value.(decision); ok {
-			targets = append(targets, d.post)
+	var posts []wanted
+	for i := range changes {
+		if d, ok := changes[i].value.(decision); ok {
+			posts = append(posts, b.wants(&changes[i], 0, d.post))
 		}
 	}
-	if err := b.resolve(ctx, targets); err != nil {
+	if err := b.resolve(ctx, posts); err != nil {
 		return 0, err
 	}
 	have, err := b.loadAdmission(ctx, changes, what)
@@ -92,7 +92,7 @@ func (b *batch) applyAdmission(ctx context.Context, changes []change, what strin
 		row := []any{ch.account, ch.rkey, idOrNull(old.post), int64(0), ch.rev, nil, nil, nil, nil}
 		post := old.post
 		if d, ok := ch.value.(decision); ok {
-			post = b.items[d.post].id
+			post = b.items[b.wants(&ch, 0, d.post).itemKey].id
 			row[2], row[5], row[6], row[7], row[8] = post, d.cid, min(d.at, b.now), orNull(d.code), orNull(d.reason)
 		}
 		b.touched[post] = true

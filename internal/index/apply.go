@@ -1,14 +1,10 @@
 package index
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/atoll-social/atoll/internal/store"
 )
@@ -21,35 +17,6 @@ type Result struct {
 	// Unresolved tells that accounts were met whose handle and PDS are not
 	// known; see Unresolved.
 	Unresolved bool
-}
-
-// Plan is commits made ready to be applied, as far as that goes before their
-// turn. It may be applied again when that has failed.
-type Plan struct {
-	changes []change
-	// loud are the accounts that the changes name; see loadAccounts.
-	loud map[syntax.DID]bool
-	// known has the rows of those that are remembered, unknown lists the
-	// others; due tells that one of the known is still to be resolved.
-	known   map[syntax.DID]int64
-	unknown []syntax.DID
-	due     bool
-	// ordered are the changes in the order of keys, nil where that takes rows
-	// of accounts that are not known.
-	ordered map[*kind][]change
-}
-
-// Plan makes commits ready for Apply. It needs no storage and is safe for
-// concurrent use.
-func (x *Index) Plan(commits []Commit) *Plan {
-	p := &Plan{changes: newest(commits)}
-	p.loud = loud(p.changes)
-	p.known, p.unknown, p.due = x.memory.recall(p.loud)
-	slices.Sort(p.unknown) // one order of locks for everybody
-	if len(p.unknown) == 0 {
-		p.ordered = inKeyOrder(p.changes, p.known)
-	}
-	return p
 }
 
 // Apply writes commits in the caller's transaction. It is the one way into
@@ -77,6 +44,7 @@ func (x *Index) ApplyPlan(ctx context.Context, tx *store.Tx, p *Plan) (Result, e
 	if err != nil {
 		return Result{}, fmt.Errorf("index accounts: %w", err)
 	}
+	b.foreseen = b.current && p.era == b.era
 	result, err := b.applyChanges(ctx, p)
 	if err != nil {
 		return Result{}, err
@@ -95,66 +63,22 @@ func (x *Index) ApplyPlan(ctx context.Context, tx *store.Tx, p *Plan) (Result, e
 
 // applyChanges writes the changes, one record type after the other.
 func (b *batch) applyChanges(ctx context.Context, p *Plan) (result Result, err error) {
-	ordered := p.ordered
-	if ordered == nil {
-		ordered = inKeyOrder(p.changes, b.accounts)
+	for i := range p.changes {
+		p.changes[i].account = b.accounts.rows[p.changes[i].who]
 	}
-	for _, k := range allKinds {
-		mine := ordered[k]
-		if len(mine) == 0 {
-			continue
-		}
+	err = p.byKind(func(k *kind, mine []change) error {
 		n, err := k.apply(ctx, b, mine)
 		if err != nil {
-			return Result{}, fmt.Errorf("index %s: %w", k.nsid, err)
+			return fmt.Errorf("index %s: %w", k.nsid, err)
 		}
 		result.Applied += n
 		result.Stale += int64(len(mine)) - n
+		return nil
+	})
+	if err != nil {
+		return Result{}, err
 	}
 	return result, nil
-}
-
-// newest keeps the greatest revision of each record: one statement must not
-// touch a row twice, and what the gate would overwrite need not be written.
-func newest(commits []Commit) []change {
-	out := make([]change, 0, len(commits))
-	at := make(map[recordName]int, len(commits))
-	for _, c := range commits {
-		for _, ch := range c.changes {
-			name := recordName{ch.did, ch.kind.nsid, ch.rkey}
-			switch i, ok := at[name]; {
-			case !ok:
-				at[name] = len(out)
-				out = append(out, ch)
-			case ch.rev > out[i].rev:
-				out[i] = ch
-			}
-		}
-	}
-	return out
-}
-
-// recordName names a record of the network.
-type recordName struct {
-	did        syntax.DID
-	collection syntax.NSID
-	rkey       syntax.RecordKey
-}
-
-// inKeyOrder sorts changes by record type, and those of each by their row's
-// key, so that transactions that meet the same rows lock them in one order.
-func inKeyOrder(changes []change, accounts map[syntax.DID]int64) map[*kind][]change {
-	out := map[*kind][]change{}
-	for _, ch := range changes {
-		ch.account = accounts[ch.did]
-		out[ch.kind] = append(out[ch.kind], ch)
-	}
-	for _, list := range out {
-		slices.SortFunc(list, func(p, q change) int {
-			return cmp.Or(cmp.Compare(p.account, q.account), cmp.Compare(p.rkey, q.rkey))
-		})
-	}
-	return out
 }
 
 // tuples writes the VALUES list for rows of the given column types. An empty

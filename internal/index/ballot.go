@@ -35,11 +35,11 @@ type stand struct {
 	value   int64
 }
 
-func (s stand) refs() []syntax.DID {
+func (s stand) refs() refs {
 	if s.account != "" {
-		return []syntax.DID{s.account}
+		return refs{s.account}
 	}
-	return []syntax.DID{s.subject.did}
+	return refs{s.subject.did}
 }
 
 // pair is who takes a stand on what.
@@ -60,45 +60,54 @@ type ballotRow struct {
 
 // apply writes changes and tells count what follows.
 func (x box) apply(ctx context.Context, b *batch, changes []change) (int64, error) {
-	targets := make([]target, 0, len(changes))
-	for _, ch := range changes {
-		if s, ok := ch.value.(stand); ok && s.account == "" {
-			targets = append(targets, s.subject)
+	var subjects []wanted
+	for i := range changes {
+		ch := &changes[i]
+		if s, ok := ch.value.(stand); ok && s.account == "" && !b.foresees(ch) {
+			subjects = append(subjects, b.wants(ch, 0, s.subject))
 		}
 	}
-	if err := b.resolve(ctx, targets); err != nil {
+	if err := b.resolve(ctx, subjects); err != nil {
 		return 0, err
 	}
 	have, err := x.load(ctx, b, changes)
 	if err != nil {
 		return 0, err
 	}
-	fresh := make([]change, 0, len(changes))
-	for _, ch := range changes {
-		if old, ok := have[b.ballotKey(ch)]; !ok || ch.rev > old.rev {
-			fresh = append(fresh, ch)
+	fresh := changes
+	if len(have) > 0 {
+		fresh = make([]change, 0, len(changes))
+		for i := range changes {
+			if old, ok := have[changes[i].ballotKey()]; !ok || changes[i].rev > old.rev {
+				fresh = append(fresh, changes[i])
+			}
 		}
 	}
 	return int64(len(fresh)), x.write(ctx, b, fresh, have)
 }
 
-func (b *batch) ballotKey(ch change) ballotKey {
-	return ballotKey{ch.account, tidNumber(ch.rkey)}
-}
+func (ch *change) ballotKey() ballotKey { return ballotKey{ch.account, ch.tid} }
+
+// foresees tells that the row of what a change speaks of is known.
+func (b *batch) foresees(ch *change) bool { return b.foreseen && ch.foreseen != 0 }
 
 // row is what a change leaves.
-func (x box) row(b *batch, ch change) ballotRow {
+func (x box) row(b *batch, ch *change) ballotRow {
 	r := ballotRow{rev: ch.rev}
 	s, ok := ch.value.(stand)
 	if !ok {
 		return r
 	}
 	r.value = s.value
-	if s.account != "" {
-		r.subject = b.accounts[s.account]
+	switch {
+	case s.account != "":
+		r.subject = b.accounts.rows[ch.named[0]]
+		return r
+	case b.foresees(ch):
+		r.subject = ch.foreseen
 		return r
 	}
-	it := b.items[s.subject]
+	it := b.items[b.wants(ch, 0, s.subject).itemKey]
 	r.subject, r.alias = it.id, it.alias
 	return r
 }
@@ -111,8 +120,8 @@ func (x box) load(ctx context.Context, b *batch, changes []change) (map[ballotKe
 		return nil, err
 	}
 	var keys []int64
-	for _, ch := range changes {
-		if k := b.ballotKey(ch); !within.has(k.tid) {
+	for i := range changes {
+		if k := changes[i].ballotKey(); !within.has(k.tid) {
 			keys = append(keys, k.account, k.tid)
 		}
 	}
@@ -149,8 +158,8 @@ func (x box) loadWithin(ctx context.Context, b *batch, changes []change, have ma
 		return span{}, nil
 	}
 	tids := make([]int64, len(changes))
-	for i, ch := range changes {
-		tids[i] = tidNumber(ch.rkey)
+	for i := range changes {
+		tids[i] = changes[i].tid
 	}
 	slices.Sort(tids)
 	all := span{tids[0], tids[len(tids)-1] + 1}
@@ -184,8 +193,9 @@ func (x box) write(ctx context.Context, b *batch, fresh []change, have map[ballo
 	pairs := make([]pair, 0, len(fresh))
 	lost := map[pair]bool{} // where a record went: memory cannot tell what counts now
 	news := make(map[pair]ballot, len(fresh))
-	for _, ch := range fresh {
-		k, r := b.ballotKey(ch), x.row(b, ch)
+	for i := range fresh {
+		ch := &fresh[i]
+		k, r := ch.ballotKey(), x.row(b, ch)
 		old, there := have[k]
 		x.add(&rows, k, r, ch.cid, there)
 		if old.subject != 0 {

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bluesky-social/indigo/atproto/syntax"
-
 	"github.com/atoll-social/atoll/internal/store"
 )
 
@@ -24,10 +22,13 @@ type batch struct {
 	memory  *memory
 	current bool
 	lesson  lesson
-	// accounts has the row id of every account that the changes name.
-	accounts map[syntax.DID]int64
+	// era is memory's; foreseen, that what the plan has found there holds.
+	era      int64
+	foreseen bool
+	// accounts has the row of every account that the changes name.
+	accounts accounts
 	// items are the records that the changes refer to.
-	items map[target]item
+	items map[itemKey]item
 
 	// touched are posts whose admission is to be looked at again; moved, the
 	// keys whose older form may mean another post than before.
@@ -49,7 +50,7 @@ type batch struct {
 func newBatch(tx *store.Tx, x *Index) *batch {
 	return &batch{
 		tx: tx, now: store.Micros(x.now()), ids: x.ids, memory: x.memory, lesson: newLesson(),
-		items: map[target]item{}, touched: map[int64]bool{}, moved: map[legacyKey]bool{},
+		items: map[itemKey]item{}, touched: map[int64]bool{}, moved: map[legacyKey]bool{},
 		people: map[int64]accountTally{}, posts: map[int64]*postDelta{}, talk: map[int64]commentTally{}, threads: map[int64]int64{},
 	}
 }
@@ -65,7 +66,7 @@ func (b *batch) takeTurn(ctx context.Context, engine store.Engine) error {
 	err := b.tx.QueryRowContext(ctx, `UPDATE index_clock SET seq = seq + 1 WHERE id = 1 RETURNING seq`).Scan(&b.seq)
 	b.memory.mu.Lock()
 	defer b.memory.mu.Unlock()
-	b.current = b.memory.seq == b.seq-1
+	b.current, b.era = b.memory.seq == b.seq-1, b.memory.era
 	return err
 }
 

@@ -24,12 +24,7 @@ type commentValue struct {
 	record    []byte
 }
 
-func (c commentValue) refs() []syntax.DID {
-	if c.parent.kind == 0 {
-		return []syntax.DID{c.root.did}
-	}
-	return []syntax.DID{c.root.did, c.parent.did}
-}
+func (c commentValue) refs() refs { return refs{c.root.did, c.parent.did} }
 
 // answers tells that a comment is what this one answers.
 func (c commentValue) answers(author syntax.DID, key syntax.RecordKey) bool {
@@ -74,13 +69,16 @@ type commentRow struct {
 // applyComments writes comments and counts them at their post, at what they
 // answer, and for their author.
 func applyComments(ctx context.Context, b *batch, changes []change) (int64, error) {
-	var targets []target
-	for _, ch := range changes {
-		if c, ok := ch.value.(commentValue); ok {
-			targets = append(targets, c.root, c.parent)
+	var answered []wanted
+	for i := range changes {
+		if c, ok := changes[i].value.(commentValue); ok {
+			answered = append(answered, b.wants(&changes[i], 0, c.root))
+			if c.parent.kind != 0 {
+				answered = append(answered, b.wants(&changes[i], 1, c.parent))
+			}
 		}
 	}
-	if err := b.resolve(ctx, targets); err != nil {
+	if err := b.resolve(ctx, answered); err != nil {
 		return 0, err
 	}
 	// After resolving: that may have made rows for comments of this very batch.
@@ -102,7 +100,7 @@ func applyComments(ctx context.Context, b *batch, changes []change) (int64, erro
 		row, root, parent := b.commentRow(old, ch)
 		applied++
 		rows.add(row, there)
-		b.meet(target{toComment, ch.did, ch.rkey}, old.id)
+		b.meet(itemKey{toComment, ch.account, ch.tid}, old.id)
 		is, was := int64(b2i(ch.value != nil)), int64(b2i(!old.deleted))
 		b.person(ch.account, func(t *accountTally) { t.comments += is - was })
 		b.post(old.root).comments -= was
@@ -126,7 +124,7 @@ func applyComments(ctx context.Context, b *batch, changes []change) (int64, erro
 func (b *batch) loadComments(ctx context.Context, changes []change) (map[int]commentRow, error) {
 	keys := make([][]any, len(changes))
 	for i, ch := range changes {
-		keys[i] = []any{int64(i), ch.account, tidNumber(ch.rkey)}
+		keys[i] = []any{int64(i), ch.account, ch.tid}
 	}
 	have := make(map[int]commentRow, len(changes))
 	err := b.probe(ctx, "n, author_id, tid", []string{"BIGINT", "BIGINT", "BIGINT"}, keys, `
@@ -149,14 +147,14 @@ func (b *batch) commentRow(old commentRow, ch change) (row []any, root, parent i
 	if old.rev == 0 {
 		indexed = b.now
 	}
-	row = []any{old.id, ch.account, tidNumber(ch.rkey), ch.rev, ch.value == nil, indexed, nil, nil, nil, nil, nil, nil, nil}
+	row = []any{old.id, ch.account, ch.tid, ch.rev, ch.value == nil, indexed, nil, nil, nil, nil, nil, nil, nil}
 	c, ok := ch.value.(commentValue)
 	if !ok {
 		return row, 0, 0
 	}
-	it := b.items[c.root]
+	it := b.items[b.wants(&ch, 0, c.root).itemKey]
 	if c.parent.kind != 0 {
-		parent = b.items[c.parent].id
+		parent = b.items[b.wants(&ch, 1, c.parent).itemKey].id
 	}
 	row[6], row[7], row[8] = idOrNull(it.id), idOrNull(it.alias), idOrNull(parent)
 	row[9], row[12] = ch.cid, c.record

@@ -89,10 +89,15 @@ func (c Commit) Empty() bool { return len(c.changes) == 0 }
 type change struct {
 	kind *kind
 	did  syntax.DID
-	// account is the row of did, which only applying knows.
-	account int64
-	rkey    syntax.RecordKey
-	rev     int64
+	// who and named are did and the accounts that the value names, in a Plan.
+	who   int32
+	named [2]int32
+	// account is the row of did, which only applying knows. foreseen is that of
+	// what the value speaks of, as far as a Plan knows it; see batch.foreseen.
+	account, foreseen int64
+	rkey              syntax.RecordKey
+	tid               int64 // rkey's number
+	rev               int64
 	// edited tells that the record existed before the revision.
 	edited bool
 	cid    syntax.CID
@@ -154,6 +159,9 @@ type folded struct {
 // whether the record existed before the first (the official PDS does send
 // several in one commit).
 func fold(ops []Op) []folded {
+	if len(ops) == 1 {
+		return []folded{{last: ops[0], existed: ops[0].Action != Create}}
+	}
 	var out []folded
 	at := make(map[recordKey]int, len(ops))
 	for _, op := range ops {
@@ -184,7 +192,7 @@ func (x *Index) change(did syntax.DID, f folded, drops *dropList) (c change, ok 
 		drops.add(op, ReasonKey, nil)
 		return change{}, false
 	}
-	c = change{kind: k, rkey: op.RKey, edited: f.existed}
+	c = change{kind: k, rkey: op.RKey, tid: tidNumber(op.RKey), edited: f.existed}
 	if op.Action == Delete {
 		return c, true
 	}
@@ -230,7 +238,7 @@ func (x *Index) read(k *kind, did syntax.DID, op Op) (value, Reason, error) {
 		return nil, reasonOf(err), err
 	}
 	for _, did := range v.refs() {
-		if len(did) > MaxDIDBytes || !accountMethod(did) {
+		if did != "" && (len(did) > MaxDIDBytes || !accountMethod(did)) {
 			return nil, ReasonReference, nil
 		}
 	}

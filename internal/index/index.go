@@ -74,6 +74,8 @@ type kind struct {
 	quietRefs bool
 	// slim tells that the record itself is not kept.
 	slim bool
+	// place is where it stands among allKinds.
+	place int
 }
 
 // input is a record on its way in.
@@ -86,9 +88,13 @@ type input struct {
 
 // value is a record as it is stored.
 type value interface {
-	// refs lists the accounts that the record names besides its author.
-	refs() []syntax.DID
+	// refs are the accounts that the record names besides its author; those that
+	// it does not have are empty.
+	refs() refs
 }
+
+// refs are accounts that a record names.
+type refs [2]syntax.DID
 
 // kinds is the one list of record types: what is asked of streams, what is
 // validated and what is applied all follow it.
@@ -105,7 +111,8 @@ func kinds() []kind {
 // allKinds is kinds, made once, and byCollection the same for looking up.
 var (
 	allKinds = func() (all []*kind) {
-		for _, k := range kinds() {
+		for i, k := range kinds() {
+			k.place = i
 			all = append(all, &k)
 		}
 		return all

@@ -20,8 +20,8 @@ type legacyKey struct {
 
 // findLegacy finds the rows of references in the older form. New ones mean no
 // post yet; settleLegacy looks.
-func (b *batch) findLegacy(ctx context.Context, list []target) error {
-	err := b.probe(ctx, "n, community_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, b.targetKeys(list, byText), `
+func (b *batch) findLegacy(ctx context.Context, list []wanted) error {
+	err := b.probe(ctx, "n, community_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, wantedKeys(list, byText), `
 		SELECT w.n, l.id, COALESCE(l.post_id, 0) FROM wanted w CROSS JOIN legacy_post l
 		WHERE l.community_id = w.community_id AND l.rkey = w.rkey`,
 		func(rows store.Row) error {
@@ -29,7 +29,7 @@ func (b *batch) findLegacy(ctx context.Context, list []target) error {
 			var it item
 			err := rows.Scan(&n, &it.alias, &it.id)
 			if err == nil {
-				b.items[list[n]] = it
+				b.items[list[n].itemKey] = it
 			}
 			return err
 		})
@@ -37,12 +37,12 @@ func (b *batch) findLegacy(ctx context.Context, list []target) error {
 		return err
 	}
 	var rows [][]any
-	for _, t := range list {
-		if b.items[t].alias == 0 {
+	for _, w := range list {
+		if b.items[w.itemKey].alias == 0 {
 			id := b.ids.next()
-			b.items[t] = item{alias: id}
-			b.moved[legacyKey{b.accounts[t.did], t.rkey}] = true
-			rows = append(rows, []any{id, b.accounts[t.did], t.rkey})
+			b.items[w.itemKey] = item{alias: id}
+			b.moved[legacyKey{w.account, w.rkey}] = true
+			rows = append(rows, []any{id, w.account, w.rkey})
 		}
 	}
 	b.upsert(ctx, "legacy_post", `id, community_id, rkey`, []string{"BIGINT", "BIGINT", "TEXT"}, rows, "")

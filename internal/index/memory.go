@@ -21,8 +21,10 @@ const (
 // hold for one that follows it directly: whoever else writes, or removes rows,
 // takes a number too (see takeTurn).
 type memory struct {
-	mu       sync.Mutex
-	seq      int64
+	mu  sync.Mutex
+	seq int64
+	// era counts how often items and ranks had to be forgotten.
+	era      int64
 	accounts recent[syntax.DID, knownAccount]
 	items    recent[itemKey, int64]
 	ranks    recent[int64, knownRank]
@@ -36,8 +38,12 @@ type knownAccount struct {
 	asked, waits bool
 }
 
-// itemKey names a post or, with a tid less than zero, a comment.
-type itemKey struct{ author, tid int64 }
+// itemKey names a post or comment by its author's row and the number of its key,
+// or by its community's where it is in the older form.
+type itemKey struct {
+	kind         targetKind
+	account, tid int64
+}
 
 // knownRank is a row of post_rank without what follows from the rest.
 type knownRank struct {
@@ -47,7 +53,7 @@ type knownRank struct {
 	state                        uint8
 }
 
-func (r rankRow) known() knownRank {
+func (r rankRow) remembered() knownRank {
 	return knownRank{r.community, r.createdAt, r.voters, int32(r.upvotes), int32(r.downvotes), int32(r.comments), uint8(r.state)}
 }
 
@@ -76,11 +82,17 @@ func (m *memory) forgets(did syntax.DID) {
 type lesson struct {
 	accounts map[syntax.DID]knownAccount
 	items    map[itemKey]int64
-	ranks    map[int64]rankRow
+	ranks    []rankLesson
+}
+
+// rankLesson is a row of post_rank as a batch leaves it.
+type rankLesson struct {
+	post int64
+	knownRank
 }
 
 func newLesson() lesson {
-	return lesson{map[syntax.DID]knownAccount{}, map[itemKey]int64{}, map[int64]rankRow{}}
+	return lesson{accounts: map[syntax.DID]knownAccount{}, items: map[itemKey]int64{}}
 }
 
 // learn remembers what transaction seq has read and written.
@@ -94,6 +106,7 @@ func (m *memory) learn(seq int64, l lesson) {
 		return // a later one was quicker to tell
 	}
 	if seq != m.seq+1 {
+		m.era++
 		m.items.clear()
 		m.ranks.clear()
 	}
@@ -101,8 +114,8 @@ func (m *memory) learn(seq int64, l lesson) {
 	for key, id := range l.items {
 		m.items.put(key, id)
 	}
-	for id, r := range l.ranks {
-		m.ranks.put(id, r.known())
+	for _, r := range l.ranks {
+		m.ranks.put(r.post, r.knownRank)
 	}
 }
 

@@ -32,7 +32,7 @@ func generalVote(catalog lexicon.Catalog, raw []byte) (value, error) {
 		return nil, err
 	}
 	for _, did := range v.refs() {
-		if len(did) > MaxDIDBytes || !accountMethod(did) {
+		if did != "" && (len(did) > MaxDIDBytes || !accountMethod(did)) {
 			return nil, fmt.Errorf("names %s", did)
 		}
 	}

@@ -45,7 +45,7 @@ type postValue struct {
 	record    []byte
 }
 
-func (p postValue) refs() []syntax.DID { return []syntax.DID{p.community} }
+func (p postValue) refs() refs { return refs{p.community} }
 
 // readPost extracts what the lexicon has found well-formed.
 func readPost(in input) (value, error) {
@@ -103,7 +103,7 @@ func applyPosts(ctx context.Context, b *batch, changes []change) (int64, error) 
 		}
 		applied++
 		rows.add(b.postRow(old, ch), there)
-		b.meet(target{toPost, ch.did, ch.rkey}, old.id)
+		b.meet(itemKey{toPost, ch.account, ch.tid}, old.id)
 		author := ch.account
 		b.person(author, func(t *accountTally) { t.posts += int64(b2i(ch.value != nil) - b2i(!old.deleted)) })
 		b.touched[old.id] = true
@@ -148,7 +148,7 @@ func (b *batch) postRow(old postRow, ch change) []any {
 	}
 	row := []any{old.id, ch.account, ch.rkey, ch.rev, ch.value == nil, indexed, int64(Pending), nil, nil, nil, nil, nil}
 	if p, ok := ch.value.(postValue); ok {
-		row[7], row[8], row[11] = b.accounts[p.community], ch.cid, p.record
+		row[7], row[8], row[11] = b.accounts.rows[ch.named[0]], ch.cid, p.record
 		row[9], row[10] = clampCreated(p.createdAt, ch.rkey, indexed), ch.editedAt()
 	}
 	return row

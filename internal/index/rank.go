@@ -120,14 +120,14 @@ func (b *batch) settleRank(ctx context.Context) error {
 	if err := b.writeVotes(); err != nil {
 		return err
 	}
-	b.lesson.ranks = make(map[int64]rankRow, len(ids))
+	b.lesson.ranks = make([]rankLesson, len(ids))
 	var rows toWrite
 	counted := make([]int64, 0, 6*len(ids))
 	var changes moves
-	for _, id := range ids {
-		old, known := have[id]
+	for i, id := range ids {
+		old, known := have[i].rankRow, have[i].known
 		is := old.after(b.posts[id])
-		b.lesson.ranks[id] = is
+		b.lesson.ranks[i] = rankLesson{id, is.remembered()}
 		if known && is == old {
 			continue
 		}
@@ -168,14 +168,21 @@ func (b *batch) accepted(r rankRow, n int64) {
 	}
 }
 
-// recallRank takes the rows that are remembered, and returns the other ids.
-func (b *batch) recallRank(ids []int64) (have map[int64]rankRow, others []int64) {
+// foundRank is a row of post_rank, or that there is none.
+type foundRank struct {
+	rankRow
+	known bool
+}
+
+// recallRank takes the rows that are remembered, in the order of ids, and returns
+// the other ids.
+func (b *batch) recallRank(ids []int64) (have []foundRank, others []int64) {
 	b.memory.mu.Lock()
 	defer b.memory.mu.Unlock()
-	have = make(map[int64]rankRow, len(ids))
-	for _, id := range ids {
+	have = make([]foundRank, len(ids))
+	for i, id := range ids {
 		if r, ok := b.memory.ranks.get(id); ok && b.current {
-			have[id] = r.row()
+			have[i] = foundRank{r.row(), true}
 			continue
 		}
 		others = append(others, id)
@@ -183,7 +190,8 @@ func (b *batch) recallRank(ids []int64) (have map[int64]rankRow, others []int64)
 	return have, others
 }
 
-func (b *batch) loadRank(ctx context.Context, ids []int64) (map[int64]rankRow, error) {
+// loadRank finds the rows of ids, which are in order.
+func (b *batch) loadRank(ctx context.Context, ids []int64) ([]foundRank, error) {
 	have, others := b.recallRank(ids)
 	err := b.probeNumbers(ctx, "post_id", others, `
 		SELECT r.post_id, COALESCE(r.community_id, 0), r.state, r.created_at, r.hot, r.score, r.upvotes, r.downvotes, r.comments
@@ -195,7 +203,9 @@ func (b *batch) loadRank(ctx context.Context, ids []int64) (map[int64]rankRow, e
 			if r.upvotes > 0 || r.downvotes > 0 {
 				r.voters = anybody
 			}
-			have[id] = r
+			if i, ok := slices.BinarySearch(ids, id); ok {
+				have[i] = foundRank{r, true}
+			}
 			return err
 		})
 	return have, err

@@ -89,19 +89,30 @@ func isAdmissionKey(k syntax.RecordKey) bool {
 	return len(k) == 52 && strings.Trim(string(k), "abcdefghijklmnopqrstuvwxyz234567") == ""
 }
 
-// resolve finds the rows of targets. Those not seen before get rows that wait
+// wanted is a record whose row is to be found.
+type wanted struct {
+	itemKey
+	rkey syntax.RecordKey
+}
+
+// wants is the n-th account's record that a change names.
+func (b *batch) wants(ch *change, n int, t target) wanted {
+	return wanted{itemKey{t.kind, b.accounts.rows[ch.named[n]], tidNumber(t.rkey)}, t.rkey}
+}
+
+// resolve finds the rows of records. Those not seen before get rows that wait
 // for their record, so that what refers to them counts when it comes.
-func (b *batch) resolve(ctx context.Context, targets []target) error {
-	byKind := map[targetKind][]target{}
-	for _, t := range b.strangers(targets) {
-		byKind[t.kind] = append(byKind[t.kind], t)
+func (b *batch) resolve(ctx context.Context, list []wanted) error {
+	byKind := map[targetKind][]wanted{}
+	for _, w := range b.strangers(list) {
+		byKind[w.kind] = append(byKind[w.kind], w)
 	}
-	for kind, find := range map[targetKind]func(context.Context, []target) error{
+	for kind, find := range map[targetKind]func(context.Context, []wanted) error{
 		toPost: b.findPosts, toLegacyPost: b.findLegacy, toComment: b.findComments,
 	} {
 		list := byKind[kind]
-		slices.SortFunc(list, func(p, q target) int {
-			return cmp.Or(cmp.Compare(b.accounts[p.did], b.accounts[q.did]), cmp.Compare(p.rkey, q.rkey))
+		slices.SortFunc(list, func(p, q wanted) int {
+			return cmp.Or(cmp.Compare(p.account, q.account), cmp.Compare(p.rkey, q.rkey))
 		})
 		if err := find(ctx, list); err != nil {
 			return err
@@ -110,57 +121,46 @@ func (b *batch) resolve(ctx context.Context, targets []target) error {
 	return nil
 }
 
-// strangers takes the rows of targets that are remembered, and returns the
+// strangers takes the rows of records that are remembered, and returns the
 // others.
-func (b *batch) strangers(targets []target) []target {
+func (b *batch) strangers(list []wanted) []wanted {
 	b.memory.mu.Lock()
 	defer b.memory.mu.Unlock()
-	if len(b.items) == 0 {
-		b.items = make(map[target]item, len(targets))
-	}
-	var out []target
-	for _, t := range targets {
-		if _, met := b.items[t]; met || t.kind == 0 {
+	var out []wanted
+	for _, w := range list {
+		if _, met := b.items[w.itemKey]; met || w.kind == 0 {
 			continue
 		}
 		id := int64(0)
-		if b.current && t.kind != toLegacyPost { // which may mean another post by now
-			id, _ = b.memory.items.get(b.itemKey(t))
+		if b.current && w.kind != toLegacyPost { // which may mean another post by now
+			id, _ = b.memory.items.get(w.itemKey)
 		}
-		if b.items[t] = (item{id: id}); id == 0 {
-			out = append(out, t)
+		if b.items[w.itemKey] = (item{id: id}); id == 0 {
+			out = append(out, w)
 		}
 	}
 	return out
 }
 
-func (b *batch) itemKey(t target) itemKey {
-	key := itemKey{b.accounts[t.did], tidNumber(t.rkey)}
-	if t.kind == toComment {
-		key.tid = ^key.tid
-	}
-	return key
-}
-
 // meet notes the row of a post or comment.
-func (b *batch) meet(t target, id int64) {
-	b.items[t] = item{id: id}
-	b.lesson.items[b.itemKey(t)] = id
+func (b *batch) meet(key itemKey, id int64) {
+	b.items[key] = item{id: id}
+	b.lesson.items[key] = id
 }
 
-func (b *batch) findPosts(ctx context.Context, list []target) error {
-	err := b.probe(ctx, "n, author_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, b.targetKeys(list, byText), `
+func (b *batch) findPosts(ctx context.Context, list []wanted) error {
+	err := b.probe(ctx, "n, author_id, rkey", []string{"BIGINT", "BIGINT", "TEXT"}, wantedKeys(list, byText), `
 		SELECT w.n, p.id FROM wanted w CROSS JOIN post p WHERE p.author_id = w.author_id AND p.rkey = w.rkey`,
 		b.scanItems(list))
 	if err != nil {
 		return err
 	}
 	var rows [][]any
-	for _, t := range list {
-		if b.items[t].id == 0 {
+	for _, w := range list {
+		if b.items[w.itemKey].id == 0 {
 			id := b.ids.next()
-			b.meet(t, id)
-			rows = append(rows, []any{id, b.accounts[t.did], t.rkey, int64(0), true, int64(0), int64(Pending)})
+			b.meet(w.itemKey, id)
+			rows = append(rows, []any{id, w.account, w.rkey, int64(0), true, int64(0), int64(Pending)})
 		}
 	}
 	b.upsert(ctx, "post", `id, author_id, rkey, rev, deleted, indexed_at, state`,
@@ -168,19 +168,19 @@ func (b *batch) findPosts(ctx context.Context, list []target) error {
 	return nil
 }
 
-func (b *batch) findComments(ctx context.Context, list []target) error {
-	err := b.probe(ctx, "n, author_id, tid", []string{"BIGINT", "BIGINT", "BIGINT"}, b.targetKeys(list, byNumber), `
+func (b *batch) findComments(ctx context.Context, list []wanted) error {
+	err := b.probe(ctx, "n, author_id, tid", []string{"BIGINT", "BIGINT", "BIGINT"}, wantedKeys(list, byNumber), `
 		SELECT w.n, c.id FROM wanted w CROSS JOIN comment c WHERE c.author_id = w.author_id AND c.tid = w.tid`,
 		b.scanItems(list))
 	if err != nil {
 		return err
 	}
 	var rows [][]any
-	for _, t := range list {
-		if b.items[t].id == 0 {
+	for _, w := range list {
+		if b.items[w.itemKey].id == 0 {
 			id := -b.ids.next() // see isComment
-			b.meet(t, id)
-			rows = append(rows, []any{id, b.accounts[t.did], tidNumber(t.rkey), int64(0), true, int64(0)})
+			b.meet(w.itemKey, id)
+			rows = append(rows, []any{id, w.account, w.tid, int64(0), true, int64(0)})
 		}
 	}
 	b.upsert(ctx, "comment", `id, author_id, tid, rev, deleted, indexed_at`,
@@ -188,24 +188,24 @@ func (b *batch) findComments(ctx context.Context, list []target) error {
 	return nil
 }
 
-// How the key of a target is written.
-func byText(k syntax.RecordKey) any   { return k }
-func byNumber(k syntax.RecordKey) any { return tidNumber(k) }
+// How the key of a record is written.
+func byText(w wanted) any   { return w.rkey }
+func byNumber(w wanted) any { return w.tid }
 
-func (b *batch) targetKeys(list []target, key func(syntax.RecordKey) any) [][]any {
+func wantedKeys(list []wanted, key func(wanted) any) [][]any {
 	out := make([][]any, len(list))
-	for i, t := range list {
-		out[i] = []any{int64(i), b.accounts[t.did], key(t.rkey)}
+	for i, w := range list {
+		out[i] = []any{int64(i), w.account, key(w)}
 	}
 	return out
 }
 
-func (b *batch) scanItems(list []target) func(store.Row) error {
+func (b *batch) scanItems(list []wanted) func(store.Row) error {
 	return func(rows store.Row) error {
 		var n, id int64
 		err := rows.Scan(&n, &id)
 		if err == nil {
-			b.meet(list[n], id)
+			b.meet(list[n].itemKey, id)
 		}
 		return err
 	}

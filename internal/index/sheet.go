@@ -35,12 +35,7 @@ type document struct {
 	record  []byte
 }
 
-func (d document) refs() []syntax.DID {
-	if d.account == "" {
-		return nil
-	}
-	return []syntax.DID{d.account}
-}
+func (d document) refs() refs { return refs{d.account} }
 
 // The columns that sheets have in common.
 func byAccount(name string) column {
@@ -48,7 +43,7 @@ func byAccount(name string) column {
 }
 
 func byTID() column {
-	return column{"tid", "BIGINT", func(_ *batch, ch change) any { return tidNumber(ch.rkey) }}
+	return column{"tid", "BIGINT", func(_ *batch, ch change) any { return ch.tid }}
 }
 
 func byKey() column {
@@ -67,7 +62,7 @@ func contentID() column {
 func named(name string) column {
 	return column{name, "BIGINT", func(b *batch, ch change) any {
 		d, _ := ch.value.(document)
-		return idOrNull(b.accounts[d.account])
+		return idOrNull(b.accounts.id(d.account))
 	}}
 }
 

@@ -35,9 +35,9 @@ func (b *batch) leaveTrace(ctx context.Context, changes []change) {
 		switch ch.kind.nsid {
 		case PostCollection, CommentCollection, AcceptanceCollection, RemovalCollection: // their posts are named
 		case VoteCollection, SubscriptionCollection, PersonBlockCollection, CommunityBlockCollection:
-			t.Readers = append(t.Readers, b.accounts[ch.did])
+			t.Readers = append(t.Readers, ch.account)
 		default:
-			t.Accounts = append(t.Accounts, b.accounts[ch.did])
+			t.Accounts = append(t.Accounts, ch.account)
 		}
 	}
 	for _, ids := range t.lists() {
