@@ -22,7 +22,7 @@ func openPostgres(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := stdlib.OpenDB(*config)
+	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(teachLongs))
 	limit := cfg.MaxReaders
 	if limit <= 0 {
 		limit = max(8, 4*runtime.GOMAXPROCS(0))

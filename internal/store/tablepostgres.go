@@ -114,6 +114,9 @@ func (t Table) arrays() ([]any, error) {
 		switch typ {
 		case "BIGINT", "SMALLINT":
 			out[column], err = array(t, column, func(v int64) pgtype.Int8 { return pgtype.Int8{Int64: v, Valid: true} })
+			if plain, ok := out[column].([]int64); ok {
+				out[column] = longs(plain)
+			}
 		case "BOOLEAN":
 			out[column], err = array(t, column, func(v bool) pgtype.Bool { return pgtype.Bool{Bool: v, Valid: true} })
 		case "TEXT":
@@ -132,7 +135,7 @@ func (t Table) arrays() ([]any, error) {
 
 // numbers is a column of Numbers.
 func (t Table) numbers(column int) any {
-	plain := make([]int64, t.rows())
+	plain := make(longs, t.rows())
 	var withNull []pgtype.Int8
 	for row := range plain {
 		n, ok := t.number(row, column)
