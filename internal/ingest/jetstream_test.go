@@ -293,6 +293,38 @@ func TestJetstreamHosts(t *testing.T) {
 	})
 }
 
+// TestJetstreamJumps holds that a host of the first version which silently begins
+// after what was asked for is noticed: the gap is counted once and told, and
+// reading goes on. One that has been silent for a moment is no gap.
+func TestJetstreamJumps(t *testing.T) {
+	t.Parallel()
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		h := newJetHost(t)
+		r := follow(t, db, Jetstream, h)
+		h.emit(jetPost(1, alice, 1, "a"))
+		ends := func(seq int64) func() bool { return func() bool { return r.Status()[0].Cursor == jetTime(seq) } }
+		await(t, "the first post", ends(1))
+		for _, step := range []struct {
+			seq  int64
+			gaps float64
+		}{{61, 0}, {661, 1}} { // a minute later, and ten
+			r.stop()
+			h.mu.Lock()
+			h.events = nil // older than what the host keeps
+			h.mu.Unlock()
+			r = follow(t, db, Jetstream, h)
+			h.emit(jetPost(step.seq, alice, int(step.seq), "later"), jetPost(step.seq+1, alice, int(step.seq)+1, "and on"))
+			await(t, "the next posts", ends(step.seq+1))
+			if n := r.metric(t, "gaps_total", ""); n != step.gaps || strings.Contains(r.log.String(), "jumps ahead") != (n > 0) {
+				t.Errorf("%v gaps at event %d, want %v and as much in the log", n, step.seq, step.gaps)
+			}
+		}
+		if got := len(r.shown(t)); got != 5 {
+			t.Errorf("%d posts, want 5", got)
+		}
+	})
+}
+
 // TestJetstream2Errors holds what the second version says about cursors and
 // slow readers: reading goes on by time, and the gap is counted.
 func TestJetstream2Errors(t *testing.T) {

@@ -205,7 +205,7 @@ func runUntilWelcome(t *testing.T, o options) (printed string, posts int) {
 // it waits for a full page.
 func discover(t *testing.T, origin string) (posts int) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); posts < 20 && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); posts < 20 && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, origin+"/xrpc/social.coves.feed.getDiscover?limit=20", nil)
 		if err != nil {
 			t.Fatal(err)
