@@ -147,12 +147,12 @@ func TestTakenAddressIsOneClearLine(t *testing.T) {
 func TestRunTwice(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	listen, err := port.FreeAddress()
+	ports, err := port.Row(4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := options{
-		data: filepath.Join(dir, "data"), binary: filepath.Join(dir, "atoll"), listen: listen,
+		data: filepath.Join(dir, "data"), binary: filepath.Join(dir, "atoll"), listen: fmt.Sprint("127.0.0.1:", ports), network: ports + 1,
 		communities: size.Size(2, 0), members: size.Size(8, 0),
 	}
 	first, made := runUntilWelcome(t, o)

@@ -21,14 +21,16 @@ import (
 	"github.com/atoll-social/atoll/test/server"
 )
 
-// networkPort is where the directory listens if it can; the PDSes take the next two. 2583 is the number that other
-// people's development setups use for a PDS as well.
+// networkPort is the default of options.network. 2583 is the number that other people's development setups use for a
+// PDS as well.
 const networkPort = 2582
 
 type options struct {
 	data   string // folder of everything that is kept
 	binary string // where to build Atoll
 	listen string // Atoll's address, host:port
+	// network is the port where the directory listens if it can; the PDSes take the next two.
+	network int
 	// How many communities and members are made, of those that there are; 0 for all. Tests are content with a few.
 	communities, members int
 }
@@ -41,6 +43,7 @@ func main() {
 	flag.StringVar(&o.data, "data", "data", "folder of everything that is kept between runs")
 	flag.StringVar(&o.binary, "binary", filepath.Join("bin", "atoll"), "where to build Atoll")
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address and port for Atoll")
+	flag.IntVar(&o.network, "network", networkPort, "port of the directory at the first run; the two servers take the next ones")
 	flag.IntVar(&o.communities, "communities", 0, "how many communities to make, of those that there are; 0 for all")
 	flag.IntVar(&o.members, "members", 0, "how many members to make, likewise")
 	flag.Parse()
@@ -153,7 +156,7 @@ func prepare(ctx context.Context, o options, out io.Writer) (*network.Process, e
 	group.Go(func() error { return server.Build(ctx, o.binary) })
 	group.Go(func() (err error) {
 		servers, err = network.Launch(ctx, network.Config{
-			Plain: true, DataDir: filepath.Join(o.data, "network"), Port: networkPort, Progress: out,
+			Plain: true, DataDir: filepath.Join(o.data, "network"), Port: o.network, Progress: out,
 		})
 		return err
 	})

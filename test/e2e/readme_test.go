@@ -20,6 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/atoll-social/atoll/test/network"
+	"github.com/atoll-social/atoll/test/port"
 )
 
 // envReadme names the folder of the README's pictures, where somebody wants them
@@ -85,8 +86,12 @@ func startDemo(t *testing.T, args ...string) *demo {
 	if out, err := exec.Command("go", "build", "-o", program, "github.com/atoll-social/atoll/test/demo").CombinedOutput(); err != nil {
 		t.Fatalf("build the demo: %v\n%s", err, out)
 	}
-	d := &demo{t: t, inst: &instance{t: t, addr: freeAddr(t)}}
-	cmd := exec.Command(program, append(args, "-listen", d.inst.addr, "-data", filepath.Join(dir, "data"), "-binary", filepath.Join(dir, "atoll"))...)
+	ports, err := port.Row(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &demo{t: t, inst: &instance{t: t, addr: fmt.Sprint("127.0.0.1:", ports)}}
+	cmd := exec.Command(program, append(args, "-listen", d.inst.addr, "-network", fmt.Sprint(ports+1), "-data", filepath.Join(dir, "data"), "-binary", filepath.Join(dir, "atoll"))...)
 	var trouble bytes.Buffer
 	cmd.Stderr = &trouble
 	out, err := cmd.StdoutPipe()

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/atoll-social/atoll/test/port"
 )
 
 const (
@@ -28,7 +30,7 @@ type Config struct {
 	// DataDir keeps everything between runs, ports included. Empty: temporary, removed at the end.
 	DataDir string
 	// Port is asked for at the first run in DataDir, for the directory; the PDSes take the next ones. Ports that are taken
-	// at that time are replaced by free ones. 0: free ones.
+	// at that time are replaced by free ones. 0: free ones that nobody else is given, as servers stop and come back.
 	Port int
 	// Progress receives a line when something takes long. Nil: nowhere.
 	Progress io.Writer
@@ -49,6 +51,12 @@ type Process struct {
 func Launch(ctx context.Context, cfg Config) (*Process, error) {
 	if cfg.Progress == nil {
 		cfg.Progress = io.Discard
+	}
+	if cfg.Port == 0 {
+		var err error
+		if cfg.Port, err = port.Row(3); err != nil { // the directory's and two PDSes'
+			return nil, err
+		}
 	}
 	installation, err := Install(ctx, cfg.Progress)
 	if err != nil {

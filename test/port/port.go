@@ -17,19 +17,35 @@ const first, last = 10_000, 30_000
 
 // Free returns a TCP port on 127.0.0.1 that nobody uses now, and that nobody else
 // is given before this process ends: the program that it is for may stop and start.
-func Free() (int, error) {
+func Free() (int, error) { return Row(1) }
+
+// Row is Free for n ports that follow each other; it returns the first.
+func Row(n int) (int, error) {
 	var err error
 	for range 100 {
-		port := first + rand.IntN(last-first)
-		if err = hold(port); err != nil {
-			continue
-		}
-		var l net.Listener
-		if l, err = net.Listen("tcp4", address(port)); err == nil {
-			return port, l.Close()
+		port := first + rand.IntN(last-first-n)
+		if err = take(port, n); err == nil {
+			return port, nil
 		}
 	}
 	return 0, fmt.Errorf("find a free port: %w", err)
+}
+
+// take holds n ports, if nobody uses them.
+func take(port, n int) error {
+	for p := port; p < port+n; p++ {
+		if err := hold(p); err != nil {
+			return err
+		}
+		l, err := net.Listen("tcp4", address(p))
+		if err != nil {
+			return err
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hold takes the UDP port of the same number until this process ends, in place of

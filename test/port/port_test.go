@@ -20,6 +20,10 @@ func TestFree(t *testing.T) {
 		}
 		given[port] = true
 	}
+	row, err := Row(3)
+	if err != nil || given[row] || given[row+1] || given[row+2] {
+		t.Errorf("a row of three begins at %d, %v; want ports that were not given before", row, err)
+	}
 	listening := 0
 	for port := range given {
 		l, err := net.Listen("tcp4", address(port))
