@@ -105,6 +105,12 @@ func (s *source) gather(ctx context.Context, from <-chan arrival, busy <-chan st
 	defer timer.Stop()
 	soon := true
 	for most := 1; len(out) < most; {
+		if len(out) > 0 {
+			out = atHand(out, from, min(most, len(out)+readAhead))
+		}
+		if len(out) == most {
+			break
+		}
 		select {
 		case a, ok := <-from:
 			if !ok {
@@ -122,6 +128,22 @@ func (s *source) gather(ctx context.Context, from <-chan arrival, busy <-chan st
 			return nil
 		}
 		if len(out) > 0 && !soon && busy == nil {
+			return out
+		}
+	}
+	return out
+}
+
+// atHand adds arrivals that need not be waited for, up to most in all.
+func atHand(out []arrival, from <-chan arrival, most int) []arrival {
+	for len(out) < most {
+		select {
+		case a, ok := <-from:
+			if !ok {
+				return out // whoever waits is told so, too
+			}
+			out = append(out, a)
+		default:
 			return out
 		}
 	}
@@ -205,8 +227,7 @@ func (s *source) repos(ctx context.Context, arrivals []arrival) (map[syntax.DID]
 			s.in.keys.doubt(e.did)
 		}
 	}
-	slices.Sort(flat)
-	dids := slices.AppendSeq(slices.Compact(flat), maps.Keys(set))
+	dids := slices.AppendSeq(flat, maps.Keys(set))
 	var repos map[syntax.DID]*repo
 	err := s.insistRead(ctx, func() (err error) {
 		repos, err = s.in.loadRepos(ctx, dids)
@@ -280,7 +301,7 @@ func (s *source) flat(ctx context.Context, u *unit, c *flatCommit, r *repo) {
 		s.drop(ctx, u.did.String(), *a.drop)
 		return
 	}
-	u.rev, u.ops, u.commit = syntax.TID(c.Rev), []index.Op{a.op}, a.commit
+	u.rev, u.ops, u.commit = syntax.TID(c.Rev), a.ops, a.commit
 	for _, d := range a.drops {
 		s.drop(ctx, u.did.String(), d)
 	}

@@ -57,8 +57,8 @@ type flatCommit struct {
 // flatAhead is what can be known of an operation without the database.
 type flatAhead struct {
 	rev    int64
-	failed *dropError // of the revision
-	op     index.Op
+	failed *dropError  // of the revision
+	ops    []index.Op  // the operation
 	drop   *index.Drop // of the operation
 	commit index.Commit
 	drops  []index.Drop // of the commit
@@ -74,8 +74,10 @@ func (c *flatCommit) prepare(in *Ingester, did syntax.DID) *flatAhead {
 	if a.rev, a.failed = in.revision(c.Rev); a.failed != nil {
 		return a
 	}
-	if a.op, a.drop = c.operation(); a.drop == nil {
-		a.commit, a.drops = in.cfg.Index.Prepare(did, syntax.TID(c.Rev), []index.Op{a.op})
+	op, drop := c.operation()
+	if a.drop = drop; drop == nil {
+		a.ops = []index.Op{op}
+		a.commit, a.drops = in.cfg.Index.Prepare(did, syntax.TID(c.Rev), a.ops)
 	}
 	c.Record = nil
 	return a

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/atoll-social/atoll/internal/index"
 	"github.com/atoll-social/atoll/internal/plain"
 )
 
@@ -38,7 +39,7 @@ func readFlat(frame []byte) (f flatFrame, ok bool) {
 		case "did":
 			return readText(s, &f.DID)
 		case "kind":
-			return readText(s, &f.Kind) && f.Kind == "commit"
+			return readWord(s, &f.Kind) && f.Kind == "commit"
 		case "time_us":
 			twice := time
 			time = true
@@ -62,9 +63,9 @@ func readFlatCommit(s *plain.Scanner) (*flatCommit, bool) {
 		case "rev":
 			return readText(s, &c.Rev)
 		case "operation":
-			return readText(s, &c.Operation)
+			return readWord(s, &c.Operation)
 		case "collection":
-			return readText(s, &c.Collection)
+			return readWord(s, &c.Collection)
 		case "rkey":
 			return readText(s, &c.RKey)
 		case "cid":
@@ -89,5 +90,31 @@ func readText(s *plain.Scanner, into *string) bool {
 	}
 	text, ok := s.Text()
 	*into = string(text)
+	return ok && len(text) > 0
+}
+
+// readWord is readText for what is nearly always one of a few words, which then
+// needs no room of its own.
+func readWord(s *plain.Scanner, into *string) bool {
+	if *into != "" {
+		return false
+	}
+	text, ok := s.Text()
+	switch string(text) {
+	case "commit":
+		*into = "commit"
+	case "create":
+		*into = "create"
+	case string(index.VoteCollection):
+		*into = string(index.VoteCollection)
+	case string(index.CommentCollection):
+		*into = string(index.CommentCollection)
+	case string(index.SubscriptionCollection):
+		*into = string(index.SubscriptionCollection)
+	case string(index.PostCollection):
+		*into = string(index.PostCollection)
+	default:
+		*into = string(text)
+	}
 	return ok && len(text) > 0
 }

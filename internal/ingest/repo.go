@@ -180,14 +180,15 @@ func (in *Ingester) leap(_ context.Context, did syntax.DID, r *repo, rev int64, 
 
 // revision reads a revision as the number that it is compared by.
 func (in *Ingester) revision(text string) (int64, *dropError) {
-	tid := syntax.TID(text)
-	if !index.IsTID(text) || tid.Integer() == 0 || tid.Integer() > math.MaxInt64 {
+	tid := syntax.TID(text).Integer()
+	if !index.IsTID(text) || tid == 0 || tid > math.MaxInt64 {
 		return 0, &dropError{index.ReasonRev, fmt.Errorf("revision %.20q", text)}
 	}
-	if ahead := tid.Time().Sub(in.cfg.Now()); ahead > maxAhead {
+	// Microseconds, and ten bits for a clock (AT Protocol TID specification).
+	if ahead := time.UnixMicro(int64(tid >> 10)).Sub(in.cfg.Now()); ahead > maxAhead {
 		return 0, &dropError{reasonFuture, fmt.Errorf("revision is %s ahead", ahead.Round(time.Second))}
 	}
-	return int64(tid.Integer()), nil
+	return int64(tid), nil
 }
 
 func (e *dropError) drop() *index.Drop { return &index.Drop{Reason: e.reason, Err: e.cause} }
@@ -196,12 +197,12 @@ func (e *dropError) drop() *index.Drop { return &index.Drop{Reason: e.reason, Er
 // have a zero repo.
 func (in *Ingester) loadRepos(ctx context.Context, dids []syntax.DID) (map[syntax.DID]*repo, error) {
 	out := make(map[syntax.DID]*repo, len(dids))
-	for _, did := range dids {
-		out[did] = &repo{}
-	}
-	keys := make([][]any, len(dids))
+	repos, values, keys := make([]repo, len(dids)), make([]any, len(dids)), make([][]any, 0, len(dids))
 	for i, did := range dids {
-		keys[i] = []any{did}
+		if out[did] == nil {
+			out[did], values[i] = &repos[i], did
+			keys = append(keys, values[i:i+1])
+		}
 	}
 	err := in.cfg.DB.Select(ctx, store.Table{Names: "did", Types: []string{"TEXT"}, Rows: keys}, `
 		SELECT r.did, r.rev, r.data, r.base, r.broken, r.pruned, r.wanted

@@ -76,11 +76,12 @@ func refusedUpgrade(res *http.Response, err error) error {
 
 // read returns the next frame; text stays as it is until the next read only. One
 // that is too large is read past and comes back as a *dropError; the next frame
-// is not affected.
+// is not affected. It returns when the connection is closed, not when ctx ends: to
+// watch that for each frame would cost as much as to read it.
 func (s *socket) read(ctx context.Context) ([]byte, error) {
 	s.waiting.Store(time.Now().UnixNano())
 	defer s.waiting.Store(0)
-	kind, r, err := s.conn.Reader(ctx)
+	kind, r, err := s.conn.Reader(context.Background())
 	if err != nil {
 		return nil, s.failure(ctx, err)
 	}

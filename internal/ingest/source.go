@@ -212,6 +212,11 @@ func (s *source) readAll(ctx context.Context, conn *socket, to chan<- arrival, p
 			return err
 		}
 		select {
+		case to <- a: // there is room, as a rule
+			continue
+		default:
+		}
+		select {
 		case to <- a:
 		case <-ctx.Done():
 			return ctx.Err()
