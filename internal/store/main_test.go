@@ -112,7 +112,7 @@ func childCommand(t *testing.T, what string, cfg store.Config) *child {
 // wait returns when the child has printed line.
 func (c *child) wait(t *testing.T, line string) {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		select {
 		case got, ok := <-c.lines:

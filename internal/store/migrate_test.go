@@ -166,7 +166,7 @@ func TestAMigrationThatIsKilledHalfwayIsRepeated(t *testing.T) {
 		first.wait(t, "half")
 		first.kill(t)
 		db := storetest.Open(t, cfg)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := db.MigrateFiles(ctx, smallFiles(goodSecond)); err != nil {
 			t.Fatalf("migrate after the killed process: %v", err)

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	startBudget = 60 * time.Second // 2 s on an idle machine
-	stopBudget  = 15 * time.Second
+	startBudget = 2 * time.Minute // 2 s on an idle machine
+	stopBudget  = 60 * time.Second
 )
 
 // Config says what to launch. The zero value is two https-named PDSes on free ports with their data in a temporary folder.

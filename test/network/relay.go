@@ -38,7 +38,7 @@ func PublicOnlyTransport() *http.Transport { return &http.Transport{} }
 `
 
 // relayBudget bounds starting the relay.
-const relayBudget = 30 * time.Second
+const relayBudget = 2 * time.Minute
 
 // StartRelay runs a real relay that follows all PDSes, which must be of the plain shape, until the test ends, and returns
 // its origin. Go builds it, which takes a minute or two the first time on a machine.
