@@ -78,8 +78,8 @@ func (s *Server) aggregatorServices(w http.ResponseWriter, r *http.Request, _ ca
 		return err
 	}
 	dids := strings.Split(strings.Join(params["dids"], ","), ",") // repeated, or one list
-	if len(dids) > servicesMost {
-		return invalid(nil, "dids may name 25 services.")
+	if !params.Has("dids") || len(dids) > servicesMost {
+		return invalid(nil, "Give from 1 to 25 dids.")
 	}
 	out := struct {
 		Views []aggregatorView `json:"views"`
@@ -87,7 +87,7 @@ func (s *Server) aggregatorServices(w http.ResponseWriter, r *http.Request, _ ca
 	for _, text := range dids {
 		did, err := syntax.ParseDID(strings.TrimSpace(text))
 		if err != nil {
-			return invalid(err, "dids must be DIDs.")
+			return invalid(err, "Each of dids must be a DID, such as did:plc:….")
 		}
 		service, ok, err := s.cfg.Index.Service(r.Context(), did)
 		if err != nil {
