@@ -36,7 +36,7 @@ type crowd struct {
 
 func newCrowd(t *testing.T, n *network.Network) *crowd {
 	t.Helper()
-	c := &crowd{t: t, community: community(t, n)}
+	c := &crowd{t: t, community: secluded(t, n)}
 	for i := range 4 {
 		s, err := n.SignInWithPassword(t.Context(), n.NewAccount(t, i%len(n.PDS)))
 		if err != nil {
