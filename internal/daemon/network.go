@@ -79,8 +79,10 @@ func NewDoctor(cfg Config) (*doctor.Doctor, error) {
 		}
 	}
 	for _, s := range cfg.Settings.Sources {
-		if s.Kind == ingest.Repos { // Jetstream hosts answer to nothing else
+		if s.Kind == ingest.Repos {
 			d.Sources = append(d.Sources, s.URL)
+		} else {
+			d.Streams = append(d.Streams, strings.TrimSuffix(s.URL, "/")+ingest.JetstreamPath(s.Kind))
 		}
 	}
 	return d, nil

@@ -34,7 +34,8 @@ type Doctor struct {
 	PublicURL string       // empty for a development client: nothing is published then
 	ClientID  string       // client_id that the instance signs in with
 	PLCURL    string
-	Sources   []string // origins of the servers that are listened to
+	Sources   []string // origins of the PDSes and relays that are listened to
+	Streams   []string // addresses of the other streams that are listened to, by https
 	Hosting   *Hosting // nil: communities cannot be created here
 	Now       func() time.Time
 }
@@ -45,6 +46,9 @@ func (d *Doctor) Check(ctx context.Context) []Finding {
 	findings = append(findings, d.clock(ctx), d.directory(ctx))
 	for _, origin := range d.Sources {
 		findings = append(findings, d.source(ctx, origin))
+	}
+	for _, address := range d.Streams {
+		findings = append(findings, d.stream(ctx, address))
 	}
 	return append(findings, d.CheckHosting(ctx)...)
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/atoll-social/atoll/internal/doctor"
 )
 
@@ -34,11 +36,16 @@ func instance(t *testing.T, spoil map[string]http.HandlerFunc) *doctor.Doctor {
 	serve("/.well-known/did.json", `{"id":"did:web:`+strings.ReplaceAll(host, ":", "%3A")+`"}`)
 	serve("/_health", `{}`)
 	serve("/xrpc/com.atproto.sync.listRepos", `{"repos":[]}`)
+	subscribe := func(w http.ResponseWriter, r *http.Request) { _, _ = websocket.Accept(w, r, nil) } // refuses what is no WebSocket
+	if spoiled, ok := spoil["/subscribe"]; ok {
+		subscribe = spoiled
+	}
+	mux.HandleFunc("/subscribe", subscribe)
 	client := server.Client()
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &doctor.Doctor{
 		HTTP: client, PublicURL: server.URL, ClientID: server.URL + "/oauth-client-metadata.json",
-		PLCURL: server.URL, Sources: []string{server.URL}, Now: time.Now,
+		PLCURL: server.URL, Sources: []string{server.URL}, Streams: []string{server.URL + "/subscribe"}, Now: time.Now,
 	}
 }
 
@@ -46,7 +53,7 @@ func TestAHealthyInstance(t *testing.T) {
 	t.Parallel()
 	findings := instance(t, nil).Check(t.Context())
 	var out bytes.Buffer
-	if !doctor.Print(&out, findings) || len(findings) != 7 {
+	if !doctor.Print(&out, findings) || len(findings) != 8 {
 		t.Errorf("a healthy instance: %d findings\n%s", len(findings), out.String())
 	}
 }
@@ -74,6 +81,8 @@ func TestWhatBreaks(t *testing.T) {
 		{"identity is no JSON", "/.well-known/did.json", "instance identity", "not valid JSON"},
 		{"directory down", "/_health", "PLC directory", "status 503"},
 		{"source is no PDS", "/xrpc/com.atproto.sync.listRepos", "source", "status 404"},
+		{"source is no Jetstream", "/subscribe", "source", "no stream: it answers with status 404"},
+		{"source is down", "/subscribe", "source", "status 502"},
 		{"clock off", "/_health", "clock", "off from"},
 	}
 	spoils := map[string]http.HandlerFunc{
@@ -87,6 +96,9 @@ func TestWhatBreaks(t *testing.T) {
 		"identity is no JSON": answer(200, "application/json", `{`),
 		"directory down":      answer(503, "text/plain", ""),
 		"source is no PDS":    answer(404, "text/html", ""),
+
+		"source is no Jetstream": answer(404, "text/html", ""),
+		"source is down":         answer(502, "text/html", ""),
 		"clock off": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
 		},

@@ -59,3 +59,17 @@ func (d *Doctor) source(ctx context.Context, origin string) Finding {
 	}
 	return fine(check, "answers")
 }
+
+// stream asks for a WebSocket without wanting one, which hosts that have it refuse
+// in a way of its own (RFC 6455, section 4.2.1; RFC 9110, section 15.5.22).
+func (d *Doctor) stream(ctx context.Context, address string) Finding {
+	check := "source " + address
+	doc, err := d.get(ctx, address)
+	switch {
+	case err != nil:
+		return broken(check, "check its address and the network; new posts from there don't arrive", "%v", err)
+	case doc.status != http.StatusBadRequest && doc.status != http.StatusUpgradeRequired:
+		return broken(check, "check its address and its kind: it must be a Jetstream of that version", "there is no stream: it answers with status %d", doc.status)
+	}
+	return fine(check, "answers")
+}

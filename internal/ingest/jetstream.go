@@ -91,13 +91,21 @@ type jetstreamAccount struct {
 	Status string `json:"status"`
 }
 
+// JetstreamPath is where hosts of a kind (Jetstream, Jetstream2) give out their stream.
+func JetstreamPath(kind string) string {
+	if kind == Jetstream2 {
+		return "/xrpc/network.bsky.jetstream.subscribeEvents"
+	}
+	return "/subscribe"
+}
+
 // jetstreamURL is where a stream is read, from a cursor on. Only the first
 // version is asked to compress.
 func jetstreamURL(kind, origin string, cursor *int64, compress bool) string {
 	q := url.Values{}
-	path, filter := "/subscribe", "wantedCollections"
+	filter := "wantedCollections"
 	if kind == Jetstream2 {
-		path, filter = "/xrpc/network.bsky.jetstream.subscribeEvents", "collections"
+		filter = "collections"
 		q["kinds"] = []string{"commit", "identity", "account", "sync"}
 	}
 	if compress && kind == Jetstream {
@@ -113,7 +121,7 @@ func jetstreamURL(kind, origin string, cursor *int64, compress bool) string {
 		}
 		q.Set("cursor", strconv.FormatInt(at, 10))
 	}
-	return "ws" + strings.TrimPrefix(origin, "http") + path + "?" + q.Encode()
+	return "ws" + strings.TrimPrefix(origin, "http") + JetstreamPath(kind) + "?" + q.Encode()
 }
 
 // decodeJetstream reads one frame of the first version. Its times, which are
