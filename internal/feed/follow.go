@@ -63,8 +63,9 @@ func (f *Feeds) keepUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.lists.Store(l)
-	f.logger.InfoContext(ctx, "feeds are in memory", "posts", len(l.table.slots), "took", time.Since(began).Round(time.Millisecond))
+	posts := len(l.table.slots)
+	f.lists.Store(l) // from here on whoever reads a page may change them
+	f.logger.InfoContext(ctx, "feeds are in memory", "posts", posts, "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 

@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"testing"
 	"time"
 
@@ -81,6 +82,35 @@ func TestToldByOthers(t *testing.T) {
 	}
 	write()
 	<-woken
+}
+
+// TestLoadingBesideReaders holds, under the race detector, that lists belong to
+// whoever reads a page as soon as they are there.
+func TestLoadingBesideReaders(t *testing.T) {
+	t.Parallel()
+	cfg, c := storetest.NewConfig(t, store.SQLite), newClock()
+	writer := newProcess(t, cfg, c, false)
+	m := newModel(t, writer, c, "r", 15)
+	for range 10 {
+		m.post(time.Minute)
+	}
+	for range 20 {
+		p := newProcess(t, cfg, c, false)
+		p.feeds.lists.Store(nil) // as before the start
+		p.feeds.late = time.Nanosecond
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- p.feeds.Run(ctx) }()
+		for !p.feeds.Loaded() {
+			runtime.Gosched()
+		}
+		m.post(time.Minute)
+		uris(t, p.feeds, Query{Listing: All, Sort: Newest, Limit: 50})
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}
 }
 
 // TestLate holds that pages that are asked for beside each other need not ask the
