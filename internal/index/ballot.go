@@ -86,7 +86,7 @@ func (x box) apply(ctx context.Context, b *batch, changes []change) (int64, erro
 	return int64(len(fresh)), x.write(ctx, b, fresh, have)
 }
 
-func (ch *change) ballotKey() ballotKey { return ballotKey{ch.account, ch.tid} }
+func (c *change) ballotKey() ballotKey { return ballotKey{c.account, c.tid} }
 
 // foresees tells that the row of what a change speaks of is known.
 func (b *batch) foresees(ch *change) bool { return b.foreseen && ch.foreseen != 0 }

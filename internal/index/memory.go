@@ -7,7 +7,7 @@ import (
 )
 
 // Bounds of what is remembered, each of two generations of so many. All full
-// take some 70 MB.
+// take some 80 MB.
 const (
 	accountsMost = 50_000
 	itemsMost    = 200_000

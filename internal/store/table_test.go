@@ -266,6 +266,47 @@ func TestTableOfNumbers(t *testing.T) {
 	})
 }
 
+// TestTableByEveryProtocol holds that tables go to PostgreSQL also where its URL
+// forbids prepared statements, as poolers of connections may ask for.
+func TestTableByEveryProtocol(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			cfg := storetest.NewConfig(t, store.Postgres)
+			cfg.URL += "&default_query_exec_mode=" + mode
+			db, err := store.Open(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = db.Close() })
+			mustExec(t, db, `CREATE TABLE pairs (id BIGINT NOT NULL PRIMARY KEY, n BIGINT)`)
+			pairs := store.Table{Names: "id, n", Types: []string{"BIGINT", "BIGINT"}, Numbers: []int64{1, -10, 2, 0, math.MaxInt64, math.MinInt64}, NullZero: []int{1}}
+			var got []int64
+			err = db.Tx(t.Context(), func(tx *store.Tx) error {
+				if _, err := tx.Insert(t.Context(), "pairs", pairs, ""); err != nil {
+					return err
+				}
+				change := store.Table{Names: "n, id", Types: pairs.Types, Numbers: []int64{-11, 1}}
+				if err := tx.Update(t.Context(), "pairs", change); err != nil {
+					return err
+				}
+				wanted := store.Table{Names: "id", Types: []string{"BIGINT"}, Rows: [][]any{{int64(1)}, {int64(2)}, {int64(math.MaxInt64)}, {int64(4)}}}
+				return tx.Select(t.Context(), wanted, `SELECT COALESCE(p.n, 0) FROM wanted w JOIN pairs p ON p.id = w.id ORDER BY p.id`,
+					func(row store.Row) error {
+						var n int64
+						err := row.Scan(&n)
+						got = append(got, n)
+						return err
+					})
+			})
+			if diff := cmp.Diff([]int64{-11, 0, math.MinInt64}, got); err != nil || diff != "" {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
 // TestTableAdds holds that counters are added to, and begin where there are none.
 func TestTableAdds(t *testing.T) {
 	t.Parallel()
