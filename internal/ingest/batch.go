@@ -159,14 +159,18 @@ const (
 
 // most is how many events are committed together with a first one: what the
 // database takes CommitFor for, so that those who wait for it, and the events
-// that come next, do not wait for long. A stream that is far behind gets all
-// that a batch may have, which is quicker in all.
+// that come next, do not wait for long. A stream that is far behind gets what takes
+// CatchUpFor, which is quicker in all.
 func (s *source) most(first event) int {
-	most, pace := s.in.cfg.Limits.BatchEvents, s.pace.Load()
-	if pace <= 0 || !first.time.IsZero() && s.in.cfg.Now().Sub(first.time) > farBehind {
-		return most
+	limits, pace := s.in.cfg.Limits, s.pace.Load()
+	if pace <= 0 {
+		return limits.BatchEvents
 	}
-	return min(most, max(leastBatch, int(int64(s.in.cfg.Limits.CommitFor)/pace)))
+	while := limits.CommitFor
+	if !first.time.IsZero() && s.in.cfg.Now().Sub(first.time) > farBehind {
+		while = limits.CatchUpFor
+	}
+	return min(limits.BatchEvents, max(leastBatch, int(int64(while)/pace)))
 }
 
 // prepare decodes, verifies and validates. Repositories are spread over the

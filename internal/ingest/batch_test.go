@@ -67,12 +67,14 @@ func TestBatchesByTime(t *testing.T) {
 		pace time.Duration
 		want int
 	}{
-		"the first":           {now, 0, 10_000},
-		"a quick database":    {now, time.Microsecond, 10_000},
+		"the first":           {now, 0, 20_000},
+		"a quick database":    {now, time.Microsecond, 20_000},
 		"a slower one":        {now, 20 * time.Microsecond, 3_500},
 		"a very slow one":     {now, time.Second, leastBatch},
 		"a host without time": {time.Time{}, 20 * time.Microsecond, 3_500},
-		"far behind":          {now.Add(-time.Minute), 20 * time.Microsecond, 10_000},
+		"far behind":          {now.Add(-time.Minute), 20 * time.Microsecond, 20_000},
+		"far behind, slower":  {now.Add(-time.Minute), 100 * time.Microsecond, 4_000},
+		"far behind and slow": {now.Add(-time.Minute), time.Second, leastBatch},
 	} {
 		s := gatherer(0)
 		s.in.cfg.Now = func() time.Time { return now }

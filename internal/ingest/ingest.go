@@ -64,11 +64,12 @@ type Limits struct {
 	// Frame is the largest frame that is read, in bytes; larger ones are
 	// passed over. Default 5 MiB, the network's own limit.
 	Frame int64
-	// BatchEvents and BatchWait end a batch, whichever comes first: 10,000, 25 ms.
-	// The more at once, the less work is each event. A stream that is not far
-	// behind gets smaller ones, that take CommitFor to commit: 70 ms.
-	BatchEvents          int
-	BatchWait, CommitFor time.Duration
+	// BatchEvents and BatchWait end a batch, whichever comes first: 20,000, 25 ms.
+	// The more at once, the less work is each event, and the longer others wait for
+	// their turn: a batch is what takes CommitFor to commit, 70 ms, or, of a stream
+	// that is far behind, CatchUpFor, 400 ms.
+	BatchEvents                      int
+	BatchWait, CommitFor, CatchUpFor time.Duration
 	// Pending bounds the bytes of frames between socket and database: 32 MiB.
 	Pending int64
 	// Silence is how long a stream may say nothing before it is connected to
@@ -102,9 +103,10 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.Frame, 5<<20)
-	setDefault(&l.BatchEvents, 10_000)
+	setDefault(&l.BatchEvents, 20_000)
 	setDefault(&l.BatchWait, 25*time.Millisecond)
 	setDefault(&l.CommitFor, 70*time.Millisecond)
+	setDefault(&l.CatchUpFor, 400*time.Millisecond)
 	setDefault(&l.Pending, 32<<20)
 	setDefault(&l.Silence, 5*time.Minute)
 	setDefault(&l.Ping, 30*time.Second)
