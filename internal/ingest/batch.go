@@ -163,8 +163,8 @@ const (
 // CatchUpFor, which is quicker in all.
 func (s *source) most(first event) int {
 	limits, pace := s.in.cfg.Limits, s.pace.Load()
-	if pace <= 0 {
-		return limits.BatchEvents
+	if pace <= 0 { // the first: nobody knows yet
+		return max(1, limits.BatchEvents/4)
 	}
 	while := limits.CommitFor
 	if !first.time.IsZero() && s.in.cfg.Now().Sub(first.time) > farBehind {

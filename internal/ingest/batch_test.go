@@ -48,7 +48,9 @@ func TestBatches(t *testing.T) {
 				}
 				time.AfterFunc(tt.busy, func() { close(busy) })
 				began := time.Now()
-				got := gatherer(20).gather(t.Context(), from, busy)
+				s := gatherer(20)
+				s.pace.Store(1)
+				got := s.gather(t.Context(), from, busy)
 				if took := time.Since(began); len(got) != tt.want || took != tt.took {
 					t.Errorf("%d events after %v, want %d after %v", len(got), took, tt.want, tt.took)
 				}
@@ -67,7 +69,7 @@ func TestBatchesByTime(t *testing.T) {
 		pace time.Duration
 		want int
 	}{
-		"the first":           {now, 0, 20_000},
+		"the first":           {now, 0, 5_000},
 		"a quick database":    {now, time.Microsecond, 20_000},
 		"a slower one":        {now, 20 * time.Microsecond, 3_500},
 		"a very slow one":     {now, time.Second, leastBatch},
