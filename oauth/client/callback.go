@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -161,7 +162,7 @@ func (c *Client) finish(ctx context.Context, a *Attempt, code string, create fun
 func (c *Client) newSession(a *Attempt, t *tokens) *SessionData {
 	now := c.now()
 	s := &SessionData{
-		ID: randomID(16), DID: syntax.DID(t.Subject), Issuer: a.Issuer,
+		ID: rand.Text(), DID: syntax.DID(t.Subject), Issuer: a.Issuer,
 		ClientID: c.id, KeyID: a.KeyID, DPoPKey: a.DPoPKey,
 		AccessToken: t.Access, RefreshToken: t.Refresh, Scope: t.Scope,
 		TokenEndpoint: a.TokenEndpoint, RevocationEndpoint: a.RevocationEndpoint,

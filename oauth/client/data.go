@@ -56,7 +56,8 @@ type Attempt struct {
 // with columns seals DPoPKey, AccessToken and RefreshToken. Times are UTC; a
 // zero time means unknown or not at all.
 type SessionData struct {
-	// ID is the session's key: 128 random bits, base64url, made at sign-in.
+	// ID is the session's key: 130 random bits, base32, made at
+	// sign-in. It can stand on a command line: it does not begin with a hyphen.
 	ID string
 	// DID is whose session it is.
 	DID syntax.DID

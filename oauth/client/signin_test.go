@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"encoding/base32"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -67,8 +68,8 @@ func TestSignInAndCall(t *testing.T) {
 			if s.DID != hostile.Alice || s.PDS != hostile.PDS || s.Issuer != hostile.Issuer || s.ClientID != f.ID() || string(a.AppState) != "back to /here" {
 				t.Errorf("session = %+v at %s, app state %q", s, s.PDS, a.AppState)
 			}
-			if id, err := base64.RawURLEncoding.DecodeString(s.ID); err != nil || len(id) < 16 {
-				t.Errorf("session id %q, want 128 random bits", s.ID)
+			if id, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(s.ID); err != nil || len(id) < 16 {
+				t.Errorf("session id %q, want 128 random bits that no command line takes for an option", s.ID)
 			}
 			session, err := f.Session(ctx, s.ID)
 			if err != nil {
