@@ -215,7 +215,10 @@ func rawInserts(b *testing.B, db *store.DB) (rates rawRates) {
 func rawRun(b *testing.B, db *store.DB, table, tail string) (rate float64) {
 	ctx := b.Context()
 	if err := db.Tx(ctx, func(tx *store.Tx) error {
-		_, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS `+table+` (
+		if _, err := tx.ExecContext(ctx, `DROP TABLE IF EXISTS `+table); err != nil { // of the run before
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `CREATE TABLE `+table+` (
 		    id BIGINT NOT NULL PRIMARY KEY, uri TEXT COLLATE "C" NOT NULL UNIQUE, created_at BIGINT NOT NULL, record BYTEA NOT NULL)`)
 		return err
 	}); err != nil {
