@@ -84,7 +84,7 @@ func TestRankChanges(t *testing.T) {
 // on PostgreSQL takes room on their pages and no index that follows every vote.
 func TestVotesStayInPlace(t *testing.T) {
 	t.Parallel()
-	const posts, rounds = 500, 5
+	const posts, rounds = 500, 20
 	db := storetest.New(t, store.Postgres)
 	x := newIndex(t, db)
 	var written []Commit
@@ -109,10 +109,14 @@ func TestVotesStayInPlace(t *testing.T) {
 			}
 			return errors.Join(err, count(tx, &is))
 		})
-		// The first rounds make room on pages that have just been filled.
+		// The first rounds make room on pages that have just been filled, and any may
+		// meet an autovacuum that holds old rows.
 		updates, inPlace := is[0]-was[0], is[1]-was[1]
 		if err != nil || updates != posts || round == rounds-1 && inPlace < posts*9/10 {
-			t.Errorf("round %d: %d of %d updates in place, %v", round, inPlace, updates, err)
+			t.Fatalf("round %d: %d of %d updates in place, %v", round, inPlace, updates, err)
+		}
+		if inPlace >= posts*9/10 {
+			break
 		}
 	}
 }
