@@ -231,8 +231,15 @@ func tidNumber(k syntax.RecordKey) int64 {
 	return n
 }
 
+// tidText is the key of a number, all of its bits: the SDK leaves out the greatest,
+// which the pattern of TIDs allows, and would name another record.
 func tidText(n int64) syntax.RecordKey {
-	return syntax.RecordKey(syntax.NewTIDFromInteger(uint64(n)))
+	const alphabet = "234567abcdefghijklmnopqrstuvwxyz" // AT Protocol TID specification
+	var key [13]byte
+	for i, rest := len(key)-1, uint64(n); i >= 0; i, rest = i-1, rest>>5 {
+		key[i] = alphabet[rest&31]
+	}
+	return syntax.RecordKey(key[:])
 }
 
 // clampCreated is when a record was made: what it says, but not later than its
