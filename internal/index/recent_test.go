@@ -2,51 +2,35 @@ package index
 
 import "testing"
 
-// TestRecent holds the bound, and that what is used stays.
+// TestRecent holds the bound, by number and by weight, and that what is used stays.
 func TestRecent(t *testing.T) {
 	t.Parallel()
-	r := recent[int, int]{most: 10}
-	for n := range 1000 {
-		r.put(n, n)
-		if _, ok := r.get(0); !ok {
-			t.Fatalf("what was used last is forgotten after %d", n)
+	for name, c := range map[string]struct {
+		r    recent[int, int]
+		most int
+	}{
+		"by number": {recent[int, int]{most: 10}, 20},
+		"by weight": {recent[int, int]{most: 100, weigh: func(n int) int { return 10 + n%7 }}, 24},
+	} {
+		r := &c.r
+		for n := range 1000 {
+			r.put(n, n)
+			r.put(n, n) // counts once
+			if _, ok := r.get(0); !ok {
+				t.Fatalf("%s: what was used last is forgotten after %d", name, n)
+			}
+			if size := len(r.young) + len(r.old); size > c.most {
+				t.Fatalf("%s: %d are remembered, at most %d may be", name, size, c.most)
+			}
 		}
-		if size := len(r.young) + len(r.old); size > 20 {
-			t.Fatalf("%d are remembered, at most 20 may be", size)
+		if _, ok := r.get(500); ok {
+			t.Errorf("%s: what was never used is still remembered", name)
 		}
-	}
-	if _, ok := r.get(500); ok {
-		t.Error("what was never used is still remembered")
-	}
-	if r.drop(0); len(r.young)+len(r.old) == 0 {
-		t.Error("dropping one drops all")
-	}
-	if _, ok := r.get(0); ok {
-		t.Error("what was dropped is still remembered")
-	}
-}
-
-// TestRecentByWeight holds the bound by weight, and that what is used stays.
-func TestRecentByWeight(t *testing.T) {
-	t.Parallel()
-	s := recent[int, int]{most: 100, weigh: func(n int) int { return 10 + n%7 }}
-	for n := range 1000 {
-		s.put(n, n)
-		s.put(n, n) // weighs once
-		if _, ok := s.get(0); !ok {
-			t.Fatalf("what was used last is forgotten after %d", n)
+		if r.drop(0); len(r.young)+len(r.old) == 0 {
+			t.Errorf("%s: dropping one drops all", name)
 		}
-		if size := len(s.young) + len(s.old); size > 24 {
-			t.Fatalf("%d are kept, of weight 100 there may be 20 or so", size)
+		if _, ok := r.get(0); ok {
+			t.Errorf("%s: what was dropped is still remembered", name)
 		}
-	}
-	if _, ok := s.get(500); ok {
-		t.Error("what was never used is still kept")
-	}
-	if s.drop(0); len(s.young)+len(s.old) == 0 {
-		t.Error("dropping one drops all")
-	}
-	if _, ok := s.get(0); ok {
-		t.Error("what was dropped is still kept")
 	}
 }
